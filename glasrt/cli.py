@@ -1,0 +1,96 @@
+"""The command line of a mirror: `glasrt run glas.toml --mirror NAME`.
+
+Owns arguments, exit codes and the line that says "ready". Does not know how a mirror works (service.py).
+Exit codes: 0 stopped cleanly, 2 command line, 3 configuration, bundle, store or port, 5 the mirror failed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+import glasrt
+from glasrt.errors import CoreError, GlasError
+from glasrt.link import parse_via
+from glasrt.service import MirrorFailed, Options, Ready, run_mirror
+
+EXIT_FILES = 3
+EXIT_FAILED = 5
+
+
+@click.group()
+@click.version_option(glasrt.__version__, prog_name="glasrt")
+def cli() -> None:
+    """Runs mirrors of compiled glas apps."""
+
+
+@cli.command()
+@click.argument("config", type=click.Path(path_type=Path))
+@click.option("--mirror", required=True, help="Name of the mirror, as in the configuration.")
+@click.option(
+    "--via", multiple=True, metavar="PEER=ADDRESS", help="Reach PEER at ADDRESS (a tunnel, a proxy)."
+)
+@click.option(
+    "--data", type=click.Path(path_type=Path), help="Folder of the store, instead of the file's `data`."
+)
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), help="A wheel, or a folder with it or the package."
+)
+@click.option("--json", "as_json", is_flag=True, help="Says that it is ready as a line of JSON.")
+@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--verbose", is_flag=True, help="Logs everything.")
+def run(
+    config: Path,
+    mirror: str,
+    via: tuple[str, ...],
+    data: Path | None,
+    bundle: Path | None,
+    as_json: bool,
+    log_format: str,
+    verbose: bool,
+) -> None:
+    """Runs one mirror until SIGTERM or SIGINT."""
+    try:
+        peers = parse_via(via)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--via") from error
+    options = Options(config, mirror, peers, data, bundle, log_format, verbose)
+    try:
+        run_mirror(options, lambda ready: _say_ready(ready, as_json))
+    except MirrorFailed as error:
+        _fail(str(error), EXIT_FAILED)
+    except (CoreError, GlasError) as error:
+        _fail(str(error), EXIT_FILES)
+
+
+def _say_ready(ready: Ready, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"ready": True, **vars(ready)}))
+    else:
+        parts = [f"{ready.mirror} of {ready.app} {ready.version} is ready"]
+        parts += [f"http://{ready.http}"] if ready.http else []
+        parts += [f"links at {ready.link}"] if ready.link else []
+        click.echo(", ".join(parts))
+    sys.stdout.flush()
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(message, err=True)
+    sys.exit(code)
+
+
+def main() -> int:
+    """Runs the command line of this process and returns its exit code."""
+    try:
+        cli.main(prog_name="glasrt", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return 130
+    except SystemExit as error:
+        return error.code if isinstance(error.code, int) else 1
+    return 0

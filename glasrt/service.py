@@ -1,0 +1,206 @@
+"""One mirror as a process: configuration, bundle, store, node and HTTP server put together.
+
+Owns their order when starting and stopping, and the signals. Does not know arguments or exit codes (cli.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import uvicorn
+
+from glasrt import bundle, config
+from glasrt.asgi import MirrorApp
+from glasrt.config import Address, Config, MirrorConfig
+from glasrt.errors import GlasError
+from glasrt.link import bind
+from glasrt.logs import DEBUG, INFO, Log
+from glasrt.node import Node, NodeSettings
+from glasrt.store import Identity, Store
+
+_MAX_CONNECTIONS = 4096
+_KEEP_ALIVE_S = 30
+_HTTP_FINISH_S = 5
+_SWITCH_S = 0.0005  # how long the loop may keep the thread that writes the store from going on
+
+
+class MirrorFailed(GlasError):
+    """The mirror ran, and cannot go on."""
+
+
+class OptionError(GlasError):
+    """An option that does not fit the configuration."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command line says."""
+
+    config: Path
+    mirror: str
+    via: Mapping[str, str]
+    data: Path | None
+    bundle: Path | None
+    log_format: str
+    verbose: bool
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Said once, when the mirror serves."""
+
+    app: str
+    version: str
+    mirror: str
+    http: str | None
+    link: str | None
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its signal handlers: the service has its own. `up` is set when it serves."""
+
+    def __init__(self, settings: uvicorn.Config) -> None:
+        super().__init__(settings)
+        self.up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Starts to serve, and tells."""
+        await super().startup(sockets)
+        self.up.set()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Captures none."""
+        yield
+
+
+def run_mirror(options: Options, on_ready: Callable[[Ready], None]) -> None:
+    """Runs a mirror until a signal stops it. Raises MirrorFailed once it was ready, another GlasError
+    before.
+    """
+    conf = config.load(options.config)
+    names = [mirror.name for mirror in conf.mirrors]
+    for name in (options.mirror, *options.via):
+        if name not in names:
+            raise OptionError(f"{options.config}: no mirror {name!r}; the mirrors are: {', '.join(names)}")
+    module = bundle.load(conf.app, options.bundle, options.config.parent)
+    plan = bundle.plan_of(module)
+    config.check_plan(conf, plan)
+    sys.setswitchinterval(_SWITCH_S)
+    main = _run(options, conf, module, plan, on_ready)
+    if importlib.util.find_spec("uvloop") is not None:
+        import uvloop
+
+        uvloop.run(main)
+    else:
+        asyncio.run(main)
+
+
+async def _run(
+    options: Options, conf: Config, module: ModuleType, plan: bundle.Plan, on_ready: Callable[[Ready], None]
+) -> None:
+    mirror = conf.mirrors[conf.index(options.mirror)]
+    log = Log(mirror.name, options.log_format, DEBUG if options.verbose else INFO)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    web = bind(mirror.http) if mirror.http is not None else None
+    try:
+        folder = options.data or conf.data
+        identity = Identity(plan.app, mirror.name, plan.protocol_id)
+        store = Store(folder / f"{mirror.name}.glas", identity)
+        try:
+            settings = NodeSettings(
+                mirror.name, conf.roster(plan), conf.limits, conf.timing, conf.call_timeout_us
+            )
+            node = Node(module, settings, store, log)
+        except BaseException:
+            store.close()
+            raise
+        try:
+            listen, dial = _links(conf, mirror, options.via)
+            await node.connect(listen, dial)
+            ready = Ready(plan.app, plan.version, mirror.name, _bound(web), str(listen) if listen else None)
+            await _serve(node, web, stop, lambda: on_ready(ready))
+        finally:
+            await node.stop()
+        log.info("stopped", durable=node.durable)
+    finally:
+        if web is not None:
+            web.close()
+
+
+def _links(
+    conf: Config, mirror: MirrorConfig, via: Mapping[str, str]
+) -> tuple[Address | None, dict[str, Address]]:
+    """Where to listen (None: no mirror is later in the roster) and whom to dial where."""
+    number = conf.index(mirror.name)
+    dial: dict[str, Address] = {}
+    for peer in conf.mirrors[:number]:
+        address = config.parse_address(via[peer.name]) if peer.name in via else peer.link
+        if address is None:
+            raise OptionError(
+                f"--via {peer.name}={via.get(peer.name)}: not an address such as 127.0.0.1:7100"
+            )
+        dial[peer.name] = address
+    return (mirror.link if number + 1 < len(conf.mirrors) else None), dial
+
+
+async def _serve(
+    node: Node, web: socket.socket | None, stop: asyncio.Event, ready: Callable[[], None]
+) -> None:
+    """Serves until `stop` or the node fails. Raises MirrorFailed."""
+    stopped = asyncio.ensure_future(stop.wait())
+    waits: list[asyncio.Future[Any]] = [stopped, node.failed]
+    server, serving = None, None
+    if web is not None:
+        server = _Server(_uvicorn_config(MirrorApp(node)))
+        serving = asyncio.ensure_future(server.serve(sockets=[web]))
+        await server.up.wait()
+        waits.append(serving)
+    ready()
+    await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    if server is not None and serving is not None:
+        server.should_exit = True
+        await serving
+    stopped.cancel()
+    if node.failed.done():
+        raise MirrorFailed(node.failed.result())
+    if not stop.is_set():
+        raise MirrorFailed("the HTTP server stopped by itself")
+
+
+def _uvicorn_config(app: MirrorApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="httptools" if importlib.util.find_spec("httptools") is not None else "h11",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="critical",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_S,
+        timeout_graceful_shutdown=_HTTP_FINISH_S,
+        limit_concurrency=_MAX_CONNECTIONS,
+        proxy_headers=False,
+    )
+
+
+def _bound(web: socket.socket | None) -> str | None:
+    if web is None:
+        return None
+    host, port = web.getsockname()[:2]
+    return str(Address(host, port))

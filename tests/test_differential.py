@@ -1,0 +1,146 @@
+"""The compiled C does what the reference interpreter of the IR says, on random programs and random calls.
+
+Each program is compiled into a bundle of its own and runs as a lone mirror behind the core's one door.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from glasc import driver, ir
+from glasc.build import build_bundle, default_cache_dir
+from glasc.interpret import Machine, Outcome
+from glasc.source import Source
+from glasc.targets import host
+from glasc.typed_json import write
+from glasrt.bundle import load
+from glasrt.core import Core, Reply, Roster, RosterMirror
+from tests.programs import App, Call, apps
+
+NAME = "here"
+NOW = 1_700_000_000_000_000
+FAILED, ERROR, TIMEOUT, BAD_INPUT, NO_METHOD, BAD_VERB = 1, 2, 4, 5, 6, 7
+
+
+class Compiled:
+    """One compiled program running in memory."""
+
+    def __init__(self, source: str, name: str, folder: Path) -> None:
+        module_source = driver.compile_program(Source(f"{name}.glas", source))
+        bundle = build_bundle(module_source, host(), folder, default_cache_dir(), lambda _step: None)
+        module = load(name, bundle.path, folder)
+        self.core = Core(module, Roster((RosterMirror(NAME, 0),), origin=0), 0, durable=False)
+        self.core.start(NOW)
+        self._number = 0
+
+    def do(self, call: Call, program: ir.Program, now: int) -> Outcome:
+        """Carries out one call and says how it ended, in the interpreter's words."""
+        self._number += 1
+        if call.kind == "http":
+            verb, path = call.verb.encode(), call.path.encode("utf-8", "surrogateescape")
+            reply = self.core.http(self._number, verb, path, call.body, 0, now)
+            return _http_outcome(reply)
+        method = program.method(call.method)
+        pairs = zip(method.params, call.args, strict=True)
+        arguments = ",".join(f"{json.dumps(p.name)}:{write(value, p.type)}" for p, value in pairs)
+        return _outcome(self.core.rpc(self._number, call.method, f"{{{arguments}}}".encode(), 0, now))
+
+    def state(self, name: str, now: int) -> Any:
+        """Content of a state as the core shows it."""
+        return json.loads(self.core.inspect(0, f"state {name}", now).body)
+
+
+def _outcome(reply: Reply) -> Outcome:
+    if reply.outcome == 0:
+        return Outcome("committed", json.loads(reply.body))
+    return Outcome({FAILED: "failed", ERROR: "error", TIMEOUT: "waiting"}[reply.reason])
+
+
+def _http_outcome(reply: Reply) -> Outcome:
+    if reply.outcome == 0:
+        return Outcome("committed", (reply.status, reply.content_type.decode(), reply.body.decode()))
+    if reply.reason in (NO_METHOD, BAD_VERB, BAD_INPUT):
+        return Outcome("committed", (reply.status,))
+    return _outcome(reply)
+
+
+def _expected(outcome: Outcome, call: Call, program: ir.Program) -> Outcome:
+    """What the interpreter said, in the form that the core gives it."""
+    if outcome.kind != "committed":
+        waits = call.kind == "http" and outcome.kind == "failed"
+        return Outcome("waiting" if waits else outcome.kind)
+    if call.kind == "http":
+        known = outcome.value["status"] not in (404, 405) or "not found" not in str(outcome.value)
+        whole = (outcome.value["status"], outcome.value["content_type"], outcome.value["body"])
+        plain = outcome.value["body"] in ("not found", "method not allowed") or not known
+        return Outcome("committed", whole[:1] if plain else whole)
+    return Outcome("committed", json.loads(write(outcome.value, program.method(call.method).result)))
+
+
+def _rows(shown: list[dict[str, Any]], counts: bool) -> list[str]:
+    rows = [[row["key"], row["value"]] for row in shown if not (counts and row["value"] == 0)]
+    return sorted(json.dumps(row) for row in rows)
+
+
+def _same_state(compiled: Compiled, machine: Machine, program: ir.Program) -> None:
+    dump = machine.dump()
+    for state in program.states:
+        shown, meant = compiled.state(state.name, machine.now), dump[state.name]
+        kind = str(state.kind)
+        if kind.startswith("dict"):
+            counts = kind.endswith(("counter", "bounded"))
+            assert _rows(shown, counts) == sorted(json.dumps(row) for row in meant), state.name
+        elif kind.startswith("queue"):
+            assert shown == meant, state.name
+        else:
+            assert shown[0]["value"] == meant, state.name
+
+
+def _agree(app: App) -> None:
+    """Compiles the program under a name of its own and compares outcome and state after each call."""
+    name = "random_" + hashlib.sha256(app.source.encode()).hexdigest()[:12]
+    source = app.source.replace("app random ", f"app {name} ", 1)
+    program = driver.run_until(Source(f"{name}.glas", source), "simplify")
+    with tempfile.TemporaryDirectory(prefix="glas-differential-") as folder:
+        compiled = Compiled(source, name, Path(folder))
+        machine = Machine(program, NAME, NOW)
+        for number, call in enumerate(app.calls):
+            if call.kind == "wait":
+                machine.now += call.number
+                continue
+            if call.kind == "http":
+                meant = machine.http(call.verb, call.path, call.body)
+            else:
+                meant = machine.call(call.method, call.args)
+            done = compiled.do(call, program, machine.now)
+            assert done == _expected(meant, call, program), f"call {number}: {call}\n{source}"
+            _same_state(compiled, machine, program)
+        compiled.core.close()
+
+
+def _has_no_step(app: App) -> bool:
+    """Steps run by themselves in the core, and only when asked in the interpreter."""
+    return "\nstep " not in app.source
+
+
+_HEALTH = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
+
+
+@settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=_HEALTH)
+@given(apps().filter(_has_no_step))
+def test_compiled_programs_do_as_the_interpreter_says(app: App) -> None:
+    _agree(app)
+
+
+@pytest.mark.soak
+@settings(max_examples=2000, deadline=None, suppress_health_check=_HEALTH)
+@given(apps().filter(_has_no_step))
+def test_many_compiled_programs_do_as_the_interpreter_says(app: App) -> None:
+    _agree(app)

@@ -1,0 +1,274 @@
+"""Mirrors as they run: processes and sockets, kills, stores that fail, and what the command line says."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from glasrt.core import Journal, Limits, Reply, Roster, RosterMirror, Snapshot, Timing
+from glasrt.errors import StoreError
+from glasrt.logs import Log
+from glasrt.node import Node, NodeSettings
+from glasrt.store import Identity, Store
+from tests.fake_app import fake_module, fake_wheel
+from tests.mirrors import Cluster, eventually
+
+
+@pytest.fixture
+def pair(tmp_path: Path) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path, fake_wheel(), "fake", ["hq", "shop1"])
+    yield cluster
+    cluster.stop_all()
+
+
+# ---------------------------------------------------------------- processes
+
+
+def test_two_mirrors_meet(pair: Cluster) -> None:
+    pair.start("shop1")
+    assert pair.rpc("shop1", "add", n=2) == 2
+    pair.start("hq")
+    pair.rpc("hq", "add", n=1)
+    eventually(lambda: pair.state("hq", "db.total") == 3 == pair.state("shop1", "db.total"))
+
+
+def test_killed_mirror_keeps_what_it_acknowledged(pair: Cluster) -> None:
+    pair.start("hq")
+    pair.start("shop1")
+    total = 0
+    for _ in range(3):
+        for _ in range(20):
+            total = pair.rpc("hq", "add", n=1)
+        pair.kill("hq")
+        pair.start("hq")
+        assert pair.state("hq", "db.total") == total
+    eventually(lambda: pair.state("shop1", "db.total") == total)
+    pair.kill("shop1")
+    pair.rpc("hq", "add", n=1)
+    pair.start("shop1")
+    eventually(lambda: pair.state("shop1", "db.total") == total + 1)
+
+
+def test_stop_is_clean(pair: Cluster) -> None:
+    pair.start("hq")
+    pair.rpc("hq", "add", n=1)
+    assert pair.kill("hq", signal.SIGTERM) == 0
+    pair.start("hq")
+    assert pair.kill("hq", signal.SIGINT) == 0
+    assert not list((pair.folder / "data").glob("*-wal"))
+
+
+def test_stop_lets_pending_calls_finish(pair: Cluster) -> None:
+    pair.config.write_text(pair.config.read_text() + '[limits]\ncall_timeout = "800ms"\n')
+    pair.start("hq")
+    answers: list[int] = []
+    thread = threading.Thread(target=lambda: answers.append(pair.request("hq", "GET", "/never")[0]))
+    thread.start()
+    eventually(lambda: json.loads(pair.request("hq", "GET", "/sys/status")[2])["waiting"] == 1)
+    assert pair.kill("hq", signal.SIGTERM) == 0
+    thread.join()
+    assert answers == [504]
+
+
+def test_via(pair: Cluster) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        other.settimeout(10)
+        pair.start("shop1", "--via", f"hq=127.0.0.1:{other.getsockname()[1]}")
+        connection, _address = other.accept()
+        with connection:
+            assert connection.recv(1) == b"\x02"
+
+
+def test_strangers_are_closed(pair: Cluster) -> None:
+    pair.start("hq")
+    for data in (b"\xff" * 1000, b"GET / HTTP/1.1\r\n\r\n", b""):
+        with socket.create_connection(("127.0.0.1", pair.link["hq"]), timeout=10) as connection:
+            connection.sendall(data)
+            connection.shutdown(socket.SHUT_WR)
+            while connection.recv(65536):
+                pass
+    assert pair.request("hq", "GET", "/p")[0] == 200
+
+
+def failed(cluster: Cluster, name: str, *more: str) -> tuple[int, str]:
+    done = cluster.run(name, *more)
+    assert "Traceback" not in done.stderr
+    return done.returncode, done.stderr
+
+
+def test_what_stops_a_start_is_one_line(pair: Cluster, tmp_path: Path) -> None:
+    pair.start("hq")
+    code, line = failed(pair, "hq")
+    assert code == 3
+    assert f"cannot listen on 127.0.0.1:{pair.http['hq']}: Address already in use" in line
+    assert line.count("\n") == 1
+    with socket.create_server(("127.0.0.1", pair.link["shop1"])):
+        pass
+    other = Cluster(tmp_path / "data", fake_wheel(), "fake", ["hq"])
+    code, line = failed(other, "hq", "--data", str(tmp_path / "data"))
+    assert (code, line.count("\n")) == (3, 1)
+    assert "another process uses this store" in line
+    (tmp_path / "data" / "bad").mkdir()
+    (tmp_path / "data" / "bad" / "hq.glas").write_bytes(b"rubbish" * 999)
+    code, line = failed(other, "hq", "--data", str(tmp_path / "data" / "bad"))
+    assert (code, line.count("\n")) == (3, 1)
+    assert "the store is damaged" in line
+
+
+def test_store_that_the_core_refuses_is_one_line(pair: Cluster, tmp_path: Path) -> None:
+    identity = Identity("fake", "hq", json.loads(plan_bytes())["protocol_id"])
+    store = Store(tmp_path / "data" / "hq.glas", identity)
+    store.commit([Journal(7, b"rubbish")])
+    store.close()
+    code, line = failed(pair, "hq")
+    assert (code, line.count("\n")) == (3, 1)
+    assert "cannot recover: unsound at offset 0" in line
+
+
+def plan_bytes() -> bytes:
+    return (Path(str(fake_module().__file__)).parent / "plan.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["run"], 2, "Missing argument"),
+        (["run", "{config}"], 2, "--mirror"),
+        (["run", "{config}", "--mirror", "hq", "--via", "x"], 2, "'x' is not PEER=ADDRESS"),
+        (["run", "{config}", "--mirror", "nobody"], 3, "no mirror 'nobody'; the mirrors are: hq, shop1"),
+        (["run", "{config}", "--mirror", "hq", "--via", "hp=1:1"], 3, "no mirror 'hp'"),
+        (["run", "{config}", "--mirror", "shop1", "--via", "hq=1"], 3, "not an address"),
+        (["run", "{config}", "--mirror", "hq", "--bundle", "/nowhere"], 3, "/nowhere: no such bundle"),
+        (["run", "/nowhere/glas.toml", "--mirror", "hq"], 3, "cannot read the configuration"),
+        (["dance"], 2, "No such command"),
+    ],
+)
+def test_command_line(pair: Cluster, arguments: list[str], code: int, said: str) -> None:
+    filled = [argument.format(config=pair.config) for argument in arguments]
+    if "--bundle" not in filled and filled[-1] == "hq=1":
+        filled += ["--bundle", str(pair.bundle)]
+    done = subprocess.run(
+        [sys.executable, "-m", "glasrt", *filled], capture_output=True, text=True, check=False, timeout=30
+    )
+    assert (done.returncode, done.stdout) == (code, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# ---------------------------------------------------------------- a disk that fails
+
+
+class FlakyStore(Store):
+    """Fails as long as `broken`; `batches` counts what was written."""
+
+    broken = False
+    corrupt = False
+    batches = 0
+
+    def commit(self, items: Sequence[Journal | Snapshot]) -> int:
+        if self.broken:
+            raise StoreError("store: cannot write the store: the disk is full; make room", passing=True)
+        if self.corrupt:
+            raise StoreError("store: the store is damaged")
+        self.batches += 1
+        return super().commit(items)
+
+
+@asynccontextmanager
+async def node_on(path: Path, max_held: int = 1 << 20) -> AsyncIterator[tuple[Node, FlakyStore, StringIO]]:
+    store = FlakyStore(path / "hq.glas", Identity("fake", "hq", "00"))
+    lines = StringIO()
+    roster = Roster((RosterMirror("hq", 1),), 0)
+    settings = NodeSettings("hq", roster, Limits(), Timing(), 5_000_000, max_held)
+    node = Node(fake_module(), settings, store, Log("hq", stream=lines))
+    try:
+        yield node, store, lines
+    finally:
+        await node.stop()
+
+
+def test_full_disk_holds_answers_back_until_it_works(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with node_on(tmp_path) as (node, store, lines):
+            assert (await node.call("add", b'{"n": 1}')).body == b"1"
+            store.broken = True
+            late = asyncio.ensure_future(node.call("add", b'{"n": 2}'))
+            await asyncio.sleep(0.3)
+            assert (late.done(), node.disk_works) == (False, False)
+            store.broken = False
+            assert (await asyncio.wait_for(late, 10)).body == b"3"
+            assert (late.done(), node.disk_works) == (True, True)
+            text = lines.getvalue()
+            assert text.count("the disk is full") == 1, "said once, not at each attempt"
+            assert "the disk works again" in text
+
+    asyncio.run(story())
+
+
+def test_memory_stays_bounded_while_the_disk_is_full(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with node_on(tmp_path, max_held=10_000) as (node, store, _lines):
+            store.broken = True
+            held = []
+            for _ in range(1000):
+                answer = node.rpc("add", b'{"n": 1}')
+                await asyncio.sleep(0)
+                if isinstance(answer, Reply):
+                    break
+                held.append(answer)
+            assert isinstance(answer, Reply)
+            assert (answer.status, len(held) < 300) == (503, True)
+            store.broken = False
+            replies = await asyncio.wait_for(asyncio.gather(*held), 10)
+            assert replies[-1].body == str(len(held)).encode()
+            assert (await node.call("add", b'{"n": 1}')).outcome == 0
+
+    asyncio.run(story())
+
+
+def test_many_calls_share_a_commit(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with node_on(tmp_path) as (node, store, _lines):
+            replies = await asyncio.gather(*(node.call("add", b'{"n": 1}') for _ in range(200)))
+            assert {reply.outcome for reply in replies} == {0}
+            assert store.batches < 20
+
+    asyncio.run(story())
+
+
+def test_damaged_store_fails_the_mirror(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with node_on(tmp_path) as (node, store, _lines):
+            store.corrupt = True
+            late = asyncio.ensure_future(node.call("add", b'{"n": 1}'))
+            assert await asyncio.wait_for(asyncio.shield(node.failed), 10) == "store: the store is damaged"
+            assert not late.done()
+            late.cancel()
+
+    asyncio.run(story())
+
+
+def test_journal_is_replaced_by_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glasrt.node._SNAPSHOT_LEAST", 2000)
+
+    async def story() -> None:
+        async with node_on(tmp_path) as (node, store, _lines):
+            for _ in range(200):
+                await node.call("add", b'{"n": 1}')
+            assert store.sizes().snapshot > 0
+            assert store.sizes().journal < 3000
+        async with node_on(tmp_path) as (node, _store, _lines):
+            assert (await node.call("sum", b"{}")).body == b"200"
+
+    asyncio.run(story())
