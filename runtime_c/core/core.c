@@ -416,13 +416,19 @@ static bool poll_links(glas_core *core, glas_output *output)
     return false;
 }
 
+/* Where nothing was ever written there is no address to count from. */
+static glas_bytes out_text(const glas_core *core, size_t at, size_t n)
+{
+    return n == 0 ? (glas_bytes){"", 0} : (glas_bytes){(const char *)core->out_bytes.p + at, n};
+}
+
 static void give_reply(const glas_core *core, const glas_outgoing *from, glas_reply *reply)
 {
-    const char *p = (const char *)core->out_bytes.p + from->at;
+    size_t message_at = from->at + from->n, type_at = message_at + from->message_n;
     *reply = from->reply;
-    reply->body = (glas_bytes){p, from->n};
-    reply->message = (glas_bytes){p + from->n, from->message_n};
-    reply->content_type = (glas_bytes){p + from->n + from->message_n, from->type_n};
+    reply->body = out_text(core, from->at, from->n);
+    reply->message = out_text(core, message_at, from->message_n);
+    reply->content_type = out_text(core, type_at, from->type_n);
     reply->result = from->result;
 }
 
@@ -431,7 +437,7 @@ static bool poll_outbox(glas_core *core, glas_output *output)
     if (!glas_out_waiting(core)) return false;
     const glas_outgoing *from = &core->outbox[core->out_next++];
     *output = (glas_output){.kind = from->kind, .level = from->level, .link = from->link, .barrier = from->barrier,
-                            .bytes = {(const char *)core->out_bytes.p + from->at, from->n}};
+                            .bytes = out_text(core, from->at, from->n)};
     if (from->has_reply) give_reply(core, from, &output->reply);
     return true;
 }

@@ -13,9 +13,14 @@
 
 /* Blocks of up to GLAS_SMALL bytes, as short texts take, are kept for the next of their size. Not under AddressSanitizer, which is to see
  * every block that is used after it was given back. */
-#if defined(__SANITIZE_ADDRESS__)
+#if defined(__has_feature) /* clang; gcc defines a macro */
+#if __has_feature(address_sanitizer)
 #define GLAS_SMALL 0u
-#else
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define GLAS_SMALL 0u
+#endif
+#ifndef GLAS_SMALL
 #define GLAS_SMALL 64u
 #endif
 #define GLAS_SMALL_STEP 16u
