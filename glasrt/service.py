@@ -19,7 +19,7 @@ from typing import Any
 
 import uvicorn
 
-from glasrt import bundle, config
+from glasrt import bundle, config, http_wire
 from glasrt.asgi import MirrorApp
 from glasrt.config import Address, Config, MirrorConfig
 from glasrt.errors import GlasError
@@ -184,7 +184,7 @@ async def _serve(
 def _uvicorn_config(app: MirrorApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools" if importlib.util.find_spec("httptools") is not None else "h11",
+        http=http_wire.protocol(),
         ws="none",
         lifespan="off",
         interface="asgi3",
