@@ -33,7 +33,7 @@ class FakeTransport:
 
 
 def noted(*steps: str) -> list[object]:
-    """What reaches the transport of these steps: `tick` lets the loop come round, `close` closes, else a write."""
+    """What reaches the transport: `tick` lets the loop come round, `close` closes, all else is written."""
 
     async def run() -> list[object]:
         fake = FakeTransport()
