@@ -22,7 +22,8 @@ from glasrt.core import Limits, Roster, RosterMirror, Timing
 from glasrt.errors import COMMITTED
 from glasrt.logs import Log
 from glasrt.node import Node, NodeSettings
-from glasrt.store import Identity, Store
+from glasrt.store import Identity
+from glasrt.store_process import StoreProcess
 
 _ACCOUNTS = 1000
 _CALLERS = 16
@@ -74,7 +75,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _opened(folder: Path) -> Node:
     module = imported(BANK)
     plan = plan_of(module)
-    store = Store(folder / "bank.glas", Identity(plan.app, "bank", plan.protocol_id))
+    store = StoreProcess(folder / "bank.glas", Identity(plan.app, "bank", plan.protocol_id))
     roster = Roster((RosterMirror("bank", 1),), 0)
     node = Node(module, NodeSettings("bank", roster, Limits(), Timing(), _TIMEOUT_US), store, Log("bank"))
     await asyncio.sleep(0)  # `start` runs in the first turn

@@ -1,7 +1,7 @@
 """One mirror on a real machine: drives the core with sockets, clock and disk.
 
 Owns the order of things: inputs as they come, one drain of outputs a loop turn, one group commit at a time
-in a thread, and that nothing leaves before its barrier is on disk. Does not know what any bytes mean, HTTP
+off the loop, and that nothing leaves before its barrier is on disk. Does not know what any bytes mean, HTTP
 (asgi.py) or how a connection is made (link.py).
 
 What is held back is bounded: beyond `max_held` bytes new calls are refused and links are not read until the
@@ -15,8 +15,6 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future as ThreadFuture
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +37,7 @@ from glasrt.core import (
 from glasrt.errors import ABORTED, PENDING, UNKNOWN, WHY_BUSY, CoreError, StoreError
 from glasrt.link import LinkConnection, Links
 from glasrt.logs import DEBUG, Log
-from glasrt.store import Store
+from glasrt.store_process import StoreProcess
 
 _MAX_HELD = 64 << 20
 _MAX_HELD_ITEMS = 200_000
@@ -86,7 +84,7 @@ class _Link:
 class Node:
     """A running mirror. All methods belong to one event loop."""
 
-    def __init__(self, app_module: Any, settings: NodeSettings, store: Store, log: Log) -> None:
+    def __init__(self, app_module: Any, settings: NodeSettings, store: StoreProcess, log: Log) -> None:
         """Opens the core and recovers from the store. Raises CoreError, StoreError."""
         self.settings = settings
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -111,17 +109,17 @@ class Node:
         self._quiet = asyncio.Event()
         self._wake_at = 0
         self._wake_handle: asyncio.TimerHandle | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._to_commit: list[Journal | Snapshot] = []
-        self._committing = False
+        self._committing: list[Journal | Snapshot] = []
         self._held_bytes = 0
         self._full = False
         self._retry = _RETRY_LEAST
         self._retry_handle: asyncio.TimerHandle | None = None
         self._disk_works = True
         self._snapshot_asked = False
-        self._since_snapshot = store.journal_size
-        self._snapshot_size = store.snapshot_size
+        sizes = store.sizes()
+        self._since_snapshot = sizes.journal
+        self._snapshot_size = sizes.snapshot
         self.durable = store.position
         self._recover()
 
@@ -130,17 +128,16 @@ class Node:
     def _recover(self) -> None:
         now = now_us()
         try:
-            snapshot = self._store.snapshot()
-            if snapshot is not None:
-                self._core.load_snapshot(snapshot.data, snapshot.position, now)
-            for journal in self._store.journal():
-                self._core.load_journal(journal.data, journal.position, now)
+            for part in self._store.recover():
+                load = self._core.load_snapshot if isinstance(part, Snapshot) else self._core.load_journal
+                load(part.data, part.position, now)
             self._core.start(now)
         except CoreError as error:
             self._core.close()
             raise CoreError(
                 f"{self._store.path}: cannot recover: {error}; keep the file for repair"
             ) from error
+        self._store.attach(self._committed)
         self._soon()
 
     async def connect(self, listen: Address | None, dial: dict[str, Address]) -> None:
@@ -168,7 +165,6 @@ class Node:
                 future, Reply(0, 0, UNKNOWN, 0, 504, b"", b"", "the mirror stopped before the answer came")
             )
         self._waiting.clear()
-        self._thread.shutdown(wait=True)
         self._core.close()
         self._store.close()
 
@@ -307,7 +303,7 @@ class Node:
         if core.has_output or (core.more and not self._full):
             self._soon()
         self._ask_snapshot()
-        if self._to_commit and not self._committing:
+        if self._to_commit and not self._committing and self._retry_handle is None:
             self._commit()
         self._check_held()
         if self._stopping and not self._waiting and not self._busy():
@@ -394,26 +390,20 @@ class Node:
 
     def _commit(self) -> None:
         """Everything that has come together, in one transaction, off the loop."""
-        items, self._to_commit = self._to_commit, []
-        self._committing = True
+        self._retry_handle = None
+        self._committing, self._to_commit = self._to_commit, []
+        self._store.commit(self._committing)
 
-        def done(result: ThreadFuture[int]) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._loop.call_soon_threadsafe(self._committed, items, result)
-
-        self._thread.submit(self._store.commit, items).add_done_callback(done)
-
-    def _committed(self, items: list[Journal | Snapshot], result: ThreadFuture[int]) -> None:
-        error = result.exception()
-        if error is not None:
-            self._commit_failed(items, error)
+    def _committed(self, result: int | StoreError) -> None:
+        items, self._committing = self._committing, []
+        if isinstance(result, StoreError):
+            self._commit_failed(items, result)
             return
         if not self._disk_works:
             self._disk_works = True
             self._retry = _RETRY_LEAST
             self._log.info("the disk works again")
-        self._committing = False
-        self.durable = result.result()
+        self.durable = result
         self._held_bytes -= sum(len(item.data) for item in items)
         self._core.disk_done(self.durable, now_us())
         self._release_durable()
@@ -428,11 +418,10 @@ class Node:
             if link.held:
                 self._flush(link)
 
-    def _commit_failed(self, items: list[Journal | Snapshot], error: BaseException) -> None:
+    def _commit_failed(self, items: list[Journal | Snapshot], error: StoreError) -> None:
         """Nothing was written: the same again later, with what has come meanwhile."""
         self._to_commit = items + self._to_commit
-        if not isinstance(error, StoreError) or not error.passing:
-            self._committing = False
+        if not error.passing:
             self.fail(str(error))
             return
         if self._disk_works:

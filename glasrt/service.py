@@ -10,7 +10,6 @@ import contextlib
 import importlib.util
 import signal
 import socket
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +25,12 @@ from glasrt.errors import GlasError
 from glasrt.link import bind
 from glasrt.logs import DEBUG, INFO, Log
 from glasrt.node import Node, NodeSettings
-from glasrt.store import Identity, Store
+from glasrt.store import Identity
+from glasrt.store_process import StoreProcess
 
 _MAX_CONNECTIONS = 4096
 _KEEP_ALIVE_S = 30
 _HTTP_FINISH_S = 5
-_SWITCH_S = 0.0005  # how long the loop may keep the thread that writes the store from going on
 
 
 class MirrorFailed(GlasError):
@@ -96,18 +95,31 @@ def run_mirror(options: Options, on_ready: Callable[[Ready], None]) -> None:
     module = bundle.load(conf.app, options.bundle, options.config.parent)
     plan = bundle.plan_of(module)
     config.check_plan(conf, plan)
-    sys.setswitchinterval(_SWITCH_S)
-    main = _run(options, conf, module, plan, on_ready)
-    if importlib.util.find_spec("uvloop") is not None:
-        import uvloop
+    mirror = conf.mirrors[conf.index(options.mirror)]
+    web = bind(mirror.http) if mirror.http is not None else None
+    try:
+        path = (options.data or conf.data) / f"{mirror.name}.glas"
+        identity = Identity(plan.app, mirror.name, plan.protocol_id)
+        store = StoreProcess(path, identity)  # before there is a loop, as it forks
+        run = asyncio.run
+        if importlib.util.find_spec("uvloop") is not None:
+            import uvloop
 
-        uvloop.run(main)
-    else:
-        asyncio.run(main)
+            run = uvloop.run
+        run(_run(options, conf, module, plan, store, web, on_ready))
+    finally:
+        if web is not None:
+            web.close()
 
 
 async def _run(
-    options: Options, conf: Config, module: ModuleType, plan: bundle.Plan, on_ready: Callable[[Ready], None]
+    options: Options,
+    conf: Config,
+    module: ModuleType,
+    plan: bundle.Plan,
+    store: StoreProcess,
+    web: socket.socket | None,
+    on_ready: Callable[[Ready], None],
 ) -> None:
     mirror = conf.mirrors[conf.index(options.mirror)]
     log = Log(mirror.name, options.log_format, DEBUG if options.verbose else INFO)
@@ -115,30 +127,22 @@ async def _run(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    web = bind(mirror.http) if mirror.http is not None else None
     try:
-        folder = options.data or conf.data
-        identity = Identity(plan.app, mirror.name, plan.protocol_id)
-        store = Store(folder / f"{mirror.name}.glas", identity)
-        try:
-            settings = NodeSettings(
-                mirror.name, conf.roster(plan), conf.limits, conf.timing, conf.call_timeout_us
-            )
-            node = Node(module, settings, store, log)
-        except BaseException:
-            store.close()
-            raise
-        try:
-            listen, dial = _links(conf, mirror, options.via)
-            await node.connect(listen, dial)
-            ready = Ready(plan.app, plan.version, mirror.name, _bound(web), str(listen) if listen else None)
-            await _serve(node, web, stop, lambda: on_ready(ready))
-        finally:
-            await node.stop()
-        log.info("stopped", durable=node.durable)
+        settings = NodeSettings(
+            mirror.name, conf.roster(plan), conf.limits, conf.timing, conf.call_timeout_us
+        )
+        node = Node(module, settings, store, log)
+    except BaseException:
+        store.close()
+        raise
+    try:
+        listen, dial = _links(conf, mirror, options.via)
+        await node.connect(listen, dial)
+        ready = Ready(plan.app, plan.version, mirror.name, _bound(web), str(listen) if listen else None)
+        await _serve(node, web, stop, lambda: on_ready(ready))
     finally:
-        if web is not None:
-            web.close()
+        await node.stop()
+    log.info("stopped", durable=node.durable)
 
 
 def _links(

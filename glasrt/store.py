@@ -31,6 +31,7 @@ CREATE TABLE snapshot(position INTEGER PRIMARY KEY, crc INTEGER NOT NULL, bytes 
 """
 _TABLES = {"meta", "journal", "snapshot"}
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+_PATIENCE = 2.0  # seconds for the process of a mirror that was killed to end
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -89,7 +90,9 @@ class Store:
 
     def _connect(self) -> sqlite3.Connection:
         try:
-            return sqlite3.connect(self.path, timeout=0, isolation_level=None, check_same_thread=False)
+            return sqlite3.connect(
+                self.path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False
+            )
         except sqlite3.Error as error:
             raise self._error("open", error) from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from glasrt.errors import StoreError
 from glasrt.logs import Log
 from glasrt.node import Node, NodeSettings
 from glasrt.store import Identity, Store
+from glasrt.store_process import StoreProcess
 from tests.fake_app import fake_module, fake_wheel
 from tests.mirrors import Cluster, eventually
 
@@ -170,43 +173,59 @@ def test_command_line(pair: Cluster, arguments: list[str], code: int, said: str)
 
 
 class FlakyStore(Store):
-    """Fails as long as `broken`; `batches` counts what was written."""
-
-    broken = False
-    corrupt = False
-    batches = 0
+    """Fails as the file beside it says, which the test writes: this one is in another process."""
 
     def commit(self, items: Sequence[Journal | Snapshot]) -> int:
-        if self.broken:
+        fault = self.path.with_name("fault")
+        said = fault.read_text() if fault.exists() else ""
+        if said == "full":
             raise StoreError("store: cannot write the store: the disk is full; make room", passing=True)
-        if self.corrupt:
+        if said == "corrupt":
             raise StoreError("store: the store is damaged")
-        self.batches += 1
+        if said == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        with self.path.with_name("batches").open("a") as batches:
+            batches.write(".")
         return super().commit(items)
 
 
+@dataclass(frozen=True)
+class Disk:
+    """The store's folder, and what happens to it."""
+
+    folder: Path
+
+    def fault(self, what: str) -> None:
+        """From now on: `full`, `corrupt`, `die`, or nothing."""
+        (self.folder / "fault").write_text(what)
+
+    def batches(self) -> int:
+        """How many were written."""
+        return len((self.folder / "batches").read_text())
+
+
 @asynccontextmanager
-async def node_on(path: Path, max_held: int = 1 << 20) -> AsyncIterator[tuple[Node, FlakyStore, StringIO]]:
-    store = FlakyStore(path / "hq.glas", Identity("fake", "hq", "00"))
+async def node_on(path: Path, max_held: int = 1 << 20) -> AsyncIterator[tuple[Node, Disk, StringIO]]:
+    store = StoreProcess(path / "hq.glas", Identity("fake", "hq", "00"), FlakyStore)
     lines = StringIO()
     roster = Roster((RosterMirror("hq", 1),), 0)
     settings = NodeSettings("hq", roster, Limits(), Timing(), 5_000_000, max_held)
     node = Node(fake_module(), settings, store, Log("hq", stream=lines))
     try:
-        yield node, store, lines
+        yield node, Disk(path), lines
     finally:
         await node.stop()
 
 
 def test_full_disk_holds_answers_back_until_it_works(tmp_path: Path) -> None:
     async def story() -> None:
-        async with node_on(tmp_path) as (node, store, lines):
+        async with node_on(tmp_path) as (node, disk, lines):
             assert (await node.call("add", b'{"n": 1}')).body == b"1"
-            store.broken = True
+            disk.fault("full")
             late = asyncio.ensure_future(node.call("add", b'{"n": 2}'))
             await asyncio.sleep(0.3)
             assert (late.done(), node.disk_works) == (False, False)
-            store.broken = False
+            disk.fault("")
             assert (await asyncio.wait_for(late, 10)).body == b"3"
             assert (late.done(), node.disk_works) == (True, True)
             text = lines.getvalue()
@@ -218,8 +237,8 @@ def test_full_disk_holds_answers_back_until_it_works(tmp_path: Path) -> None:
 
 def test_memory_stays_bounded_while_the_disk_is_full(tmp_path: Path) -> None:
     async def story() -> None:
-        async with node_on(tmp_path, max_held=10_000) as (node, store, _lines):
-            store.broken = True
+        async with node_on(tmp_path, max_held=10_000) as (node, disk, _lines):
+            disk.fault("full")
             held = []
             for _ in range(1000):
                 answer = node.rpc("add", b'{"n": 1}')
@@ -229,7 +248,7 @@ def test_memory_stays_bounded_while_the_disk_is_full(tmp_path: Path) -> None:
                 held.append(answer)
             assert isinstance(answer, Reply)
             assert (answer.status, len(held) < 300) == (503, True)
-            store.broken = False
+            disk.fault("")
             replies = await asyncio.wait_for(asyncio.gather(*held), 10)
             assert replies[-1].body == str(len(held)).encode()
             assert (await node.call("add", b'{"n": 1}')).outcome == 0
@@ -239,18 +258,18 @@ def test_memory_stays_bounded_while_the_disk_is_full(tmp_path: Path) -> None:
 
 def test_many_calls_share_a_commit(tmp_path: Path) -> None:
     async def story() -> None:
-        async with node_on(tmp_path) as (node, store, _lines):
+        async with node_on(tmp_path) as (node, disk, _lines):
             replies = await asyncio.gather(*(node.call("add", b'{"n": 1}') for _ in range(200)))
             assert {reply.outcome for reply in replies} == {0}
-            assert store.batches < 20
+            assert disk.batches() < 20
 
     asyncio.run(story())
 
 
 def test_damaged_store_fails_the_mirror(tmp_path: Path) -> None:
     async def story() -> None:
-        async with node_on(tmp_path) as (node, store, _lines):
-            store.corrupt = True
+        async with node_on(tmp_path) as (node, disk, _lines):
+            disk.fault("corrupt")
             late = asyncio.ensure_future(node.call("add", b'{"n": 1}'))
             assert await asyncio.wait_for(asyncio.shield(node.failed), 10) == "store: the store is damaged"
             assert not late.done()
@@ -259,16 +278,50 @@ def test_damaged_store_fails_the_mirror(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_store_whose_process_is_killed_fails_the_mirror(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with node_on(tmp_path) as (node, disk, _lines):
+            assert (await node.call("add", b'{"n": 1}')).body == b"1"
+            disk.fault("die")
+            late = asyncio.ensure_future(node.call("add", b'{"n": 1}'))
+            why = await asyncio.wait_for(asyncio.shield(node.failed), 10)
+            assert "the process that writes the store has ended (signal 9); start the mirror again" in why
+            assert not late.done()
+            late.cancel()
+            disk.fault("")
+        async with node_on(tmp_path) as (node, _disk, _lines):
+            assert (await node.call("sum", b"{}")).body == b"1"
+
+    asyncio.run(story())
+
+
+def test_batch_larger_than_the_socket_takes_at_once(tmp_path: Path) -> None:
+    async def story() -> None:
+        store = StoreProcess(tmp_path / "hq.glas", Identity("fake", "hq", "00"))
+        assert not list(store.recover())
+        told: asyncio.Future[int | StoreError] = asyncio.get_running_loop().create_future()
+        store.attach(told.set_result)
+        data = bytes(range(256)) * 40_000
+        store.commit([Journal(len(data), data)])
+        assert await asyncio.wait_for(told, 30) == len(data)
+        store.close()
+        again = StoreProcess(tmp_path / "hq.glas", Identity("fake", "hq", "00"))
+        assert list(again.recover()) == [Journal(len(data), data)]
+        again.close()
+
+    asyncio.run(story())
+
+
 def test_journal_is_replaced_by_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("glasrt.node._SNAPSHOT_LEAST", 2000)
 
     async def story() -> None:
-        async with node_on(tmp_path) as (node, store, _lines):
+        async with node_on(tmp_path) as (node, _disk, _lines):
             for _ in range(200):
                 await node.call("add", b'{"n": 1}')
-            assert store.sizes().snapshot > 0
-            assert store.sizes().journal < 3000
-        async with node_on(tmp_path) as (node, _store, _lines):
+            assert node.facts()["store"]["snapshot_bytes"] > 0
+            assert node.facts()["store"]["journal_bytes"] < 3000
+        async with node_on(tmp_path) as (node, _disk, _lines):
             assert (await node.call("sum", b"{}")).body == b"200"
 
     asyncio.run(story())

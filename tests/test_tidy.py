@@ -28,7 +28,7 @@ ORDER = (
     ("glasrt", "glasrt.errors", "glasrt.toml_places", "glasrt.logs"),
     ("glasrt.core", "glasrt.bundle"),
     ("glasrt.store", "glasrt.sim_parts", "glasrt.config"),
-    ("glasrt.link", "glasrt.embedded", "glasrt.sim", "glasrt.http_wire"),
+    ("glasrt.link", "glasrt.embedded", "glasrt.sim", "glasrt.http_wire", "glasrt.store_process"),
     ("glasrt.node", "glasrt.checks"),
     ("glasrt.asgi",),
     ("glasrt.service",),
