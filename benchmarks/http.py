@@ -37,9 +37,14 @@ class _Served:
     port: int
 
     def cpu_us(self) -> float:
-        """Processor time that the server has used, its threads and their part of the kernel included."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) * 1e6 / os.sysconf("SC_CLK_TCK")
+        """Processor time that the server has used, its store's process and the kernel's part included."""
+        pid = self.process.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ticks = 0
+        for number in (str(pid), *children):
+            fields = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks * 1e6 / os.sysconf("SC_CLK_TCK")
 
     def request(self, verb: str, path: str, body: object = None) -> bytes:
         """The body of an answer that must be 200."""

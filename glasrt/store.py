@@ -1,7 +1,7 @@
 """Journal and snapshots of one mirror in one SQLite file.
 
 Owns the file, its lock, its tables and that nothing is dropped silently. Does not know what the bytes mean,
-which thread calls it (one at a time) or what is done after an error.
+who calls it (one at a time) or what is done after an error.
 
 Positions count journal bytes. A batch is one transaction in a write-ahead log with synchronous=FULL: when
 `commit` returns, it is on disk. The file is locked against other processes for as long as it is open.
@@ -210,7 +210,7 @@ class Store:
         return end
 
     def _write(self, data: bytes, end: int, snapshot: Snapshot | None) -> None:
-        """One row a batch, mostly one statement: so the mirror's loop waits less for this thread."""
+        """One row a batch, and mostly one statement."""
         execute = self._db.execute
         if snapshot is None:
             self._append(data, end)
