@@ -29,6 +29,8 @@ MICROSECONDS = {
     "h": 3_600_000_000,
     "d": 86_400_000_000,
 }
+LONGEST = 36_500 * MICROSECONDS["d"]
+"""The longest duration, in microseconds: sums of a few stay far from 64 bits."""
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\", "{": "{", "}": "}"}
 _ESCAPE = re.compile(r"\\u\{([^}]*)\}|\\(.)", re.DOTALL)
 _SEGMENT = re.compile(r"[A-Za-z0-9._~-]+")
@@ -49,6 +51,7 @@ _LATER_HINTS = {
     "from": "write the program into one file",
     "@mirror": "`@mirror stale 1d` keeps replicas that may be so old",
 }
+_CHOOSE_NOW = "`choose (key, value) in db.some_dict where ...` finds a row"
 _TYPES_NOW = "types of this version: Bool, Int, Text, Time, Unit, records and variants"
 
 
@@ -183,6 +186,22 @@ class _Builder(Transformer[Token, Any]):
 
     later_def = later_import = later_method
 
+    def later_expression(self, meta: Meta, children: list[Any]) -> s.Expr:
+        """A duration, or a list in brackets."""
+        first = children[0]
+        self.later(meta, str(first) if first.type == "DURATION" else "[...]")
+        return s.UnitLit(span=self.span(meta))
+
+    def later_choose(self, meta: Meta, _children: list[Any]) -> None:
+        hint = "a `step` for each: steps are alternatives, and all have their turn"
+        self.later(meta, "choose among blocks", hint)
+
+    def later_choose_item(self, meta: Meta, _children: list[Any]) -> None:
+        self.later(meta, "choose x in ...", _CHOOSE_NOW)
+
+    def later_choose_else(self, meta: Meta, _children: list[Any]) -> None:
+        self.later(meta, "choose ... else", "a `step` that finds no row waits until there is one")
+
     # ------------------------------------------------------------ http
 
     def http(self, meta: Meta, children: list[Any]) -> s.Method:
@@ -249,7 +268,12 @@ class _Builder(Transformer[Token, Any]):
         if children[0] is None:
             self.later(meta, "@mirror")
             return None
-        return "mirror", {"stale_us": self.duration(children[0])}
+        age = self.duration(children[0])
+        if not 0 < age <= LONGEST:
+            hint = "from `1us` to `36500d`"
+            message = "a replica cannot be as old as that"
+            self.errors.error("E0111", message, self.span(children[0]), hint=hint)
+        return "mirror", {"stale_us": age}
 
     def duration(self, token: Token) -> int:
         digits = token.rstrip("abcdefghijklmnopqrstuvwxyz")

@@ -88,7 +88,10 @@ def build(
         chosen = _targets(targets)
         source = _read(app)
         if dump_after is not None:
-            click.echo(_dump(source, dump_after), nl=False)
+            text = _dump(source, dump_after)
+            if as_json:
+                text = json.dumps({"ok": True, "pass": dump_after, "text": text}, indent=1) + "\n"
+            click.echo(text, nl=False)
             return
         from glasc import report
 
@@ -162,19 +165,30 @@ def _read(path: Path) -> Source:
     from glasc.source import Source
 
     try:
-        text = path.read_bytes().decode()
+        text = path.read_bytes().decode("utf-8-sig")
     except IsADirectoryError as error:
         raise Stop(
             FILES, f"{path}: is a folder; name the program in it, as in {path / 'app.glas'}"
         ) from error
     except OSError as error:
-        raise Stop(FILES, f"{path}: cannot read the program: {_reason(error)}") from error
+        raise Stop(FILES, f"{path}: cannot read the program: {_reason(error)}{_near(path)}") from error
     except UnicodeDecodeError as error:
         raise Stop(
             FILES,
             f"{path}: the program is not UTF-8: byte {error.start + 1} is {error.object[error.start]:#04x}",
         ) from error
     return Source(str(path), text)
+
+
+def _near(path: Path) -> str:
+    """What else may have been meant by a path that is not there."""
+    found = sorted(each.name for each in path.parent.glob("*.glas")) if path.parent.is_dir() else []
+    if path.exists() or not found:
+        return ""
+    from glasc.diagnostics import did_you_mean
+
+    hint = did_you_mean(path.name, found) or f"programs there: {', '.join(found[:5])}"
+    return f"\nhint: {hint}"
 
 
 def _dump(source: Source, name: str) -> str:
@@ -287,8 +301,7 @@ def main() -> int:
     try:
         cli.main(prog_name="glasc", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
-        return error.exit_code
+        return _failed(error.exit_code, error.format_message(), error.show)
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return 130
@@ -296,16 +309,25 @@ def main() -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except MissingFiles as error:
-        click.echo(str(error), err=True)
-        return FILES
+        return _failed(FILES, str(error))
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else PROGRAM
     except Exception as error:
         if os.environ.get("GLASC_DEBUG") == "1":
             raise
-        click.echo(_internal(error), err=True)
-        return INTERNAL
+        return _failed(INTERNAL, _internal(error))
     return OK
+
+
+def _failed(code: int, message: str, show: Callable[[], None] | None = None) -> int:
+    """Says what no command could say itself, in the form that was asked for; `show` is how people see it."""
+    if "--json" in sys.argv:
+        click.echo(json.dumps(Stop(code, message).data, indent=1))
+    elif show is not None:
+        show()
+    else:
+        click.echo(message, err=True)
+    return code
 
 
 def _internal(error: Exception) -> str:

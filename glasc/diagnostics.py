@@ -24,6 +24,7 @@ CODES = {
     "E0108": "unknown unit of time",
     "E0109": "name given twice in one list",
     "E0110": "not a name that can be called",
+    "E0111": "duration out of range",
     # names
     "E0201": "name not defined",
     "E0202": "name defined twice",
@@ -36,6 +37,7 @@ CODES = {
     "E0209": "`request` outside an http method",
     "E0210": "state used in a way that its kind does not offer",
     "E0211": "name that the language keeps for itself",
+    "E0212": "type that is too large",
     # types
     "E0301": "type that does not fit",
     "E0302": "no such field",
@@ -76,6 +78,7 @@ CODES = {
     "E0705": "step that needs a row elsewhere",
     "E0706": "start that needs a row elsewhere",
     "E0707": "method that is not available where it says",
+    "E0708": "choice among rows that other state pins to one mirror",
     # what one app can hold
     "E0801": "too many state variables",
     "E0802": "too many places",

@@ -5,7 +5,9 @@ Owns the order. Does not know what a pass does, nor where sources come from and 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -119,19 +121,38 @@ PASSES = (
 """Each takes what the one above it returns, the first a Source. All raise CompileErrors."""
 
 
+_FRAMES = 10_000
+"""Calls that may be open at once: passes recurse on the tree, some ten calls for each of its levels
+(MAX_DEPTH in parse.py).
+"""
+
+
+@contextmanager
+def _deep() -> Iterator[None]:
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(before, _FRAMES))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
+
+
 def run_until(source: Source, name: str) -> Any:
     """What the pass `name` leaves of a source. Raises CompileErrors; ValueError if there is no such pass."""
     names = [each.name for each in PASSES]
     value: Any = source
-    for each in PASSES[: names.index(name) + 1]:
-        value = each.run(value)
+    with _deep():
+        for each in PASSES[: names.index(name) + 1]:
+            value = each.run(value)
     return value
 
 
 def dump(source: Source, name: str) -> str:
     """The text of what the pass `name` leaves of a source. Raises like run_until."""
     printers = {each.name: each.print for each in PASSES}
-    return printers[name](run_until(source, name))
+    left = run_until(source, name)
+    with _deep():
+        return printers[name](left)
 
 
 def check(source: Source) -> tuple[Diagnostic, ...]:
@@ -154,8 +175,9 @@ def _run_all(source: Source) -> dict[str, Any]:
     """What each pass leaves of a source."""
     left: dict[str, Any] = {}
     value: Any = source
-    for each in PASSES:
-        value = left[each.name] = each.run(value)
+    with _deep():
+        for each in PASSES:
+            value = left[each.name] = each.run(value)
     return left
 
 

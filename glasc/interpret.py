@@ -12,8 +12,8 @@ What the core language leaves to be said:
   first label of a variant.
 - Rows go in key order: numbers by size, false before true, texts by their UTF-8 bytes, records field by
   field, variants by the place of their label in the type and then by value.
-- Each `choose` remembers the row that it found last, even where the transaction then aborts, and starts
-  behind it.
+- `choose` goes in the order in which rows were made. Each remembers the row that it found last, even where
+  the transaction then aborts, and starts behind it.
 - A counter whose sum at one mirror would leave 64 bits is an error where it is added to, and so is a
   bounded counter.
 - A failing Attempt also takes back what it logged. Log lines appear when the transaction commits.
@@ -109,9 +109,7 @@ class Machine:
         self.log: tuple[str, ...] = ()
         self._state: dict[str, Any] = {state.name: _empty(state) for state in program.states}
         self._body = b""
-        self._found: dict[
-            tuple[str, str], Any
-        ] = {}  # by method and key variable: order of the row chosen last
+        self._found: dict[tuple[str, str], int] = {}  # by method and key variable: the row chosen last
 
     # ------------------------------------------------------------ from outside
 
@@ -288,8 +286,8 @@ class _Run:
         if op.op in ("/", "%"):
             if right == 0:
                 raise _Raised("division by zero")
-            quotient = _in_range(abs(left) // abs(right) * (1 if (left < 0) == (right < 0) else -1))
-            return quotient if op.op == "/" else int(left - quotient * right)
+            quotient = abs(left) // abs(right) * (1 if (left < 0) == (right < 0) else -1)
+            return _in_range(quotient if op.op == "/" else left - quotient * right)
         return _in_range({"+": left + right, "-": left - right, "*": left * right}[op.op])
 
     def _format(self, op: ir.Format) -> str:
@@ -400,14 +398,14 @@ class _Run:
 
     def _choose(self, stmt: ir.ChooseRow) -> None:
         site = (self._method.name, stmt.key.name)
-        rows = list(_in_order(self._state(stmt.state)))
-        if site in self._machine._found:
-            last = self._machine._found[site]
-            rows = [row for row in rows if row[0] > last] + [row for row in rows if row[0] <= last]
-        for place, (key, value) in rows:
+        rows = list(self._state(stmt.state).values())
+        first = self._machine._found.get(site, -1) + 1
+        for count in range(len(rows)):
+            at = (first + count) % len(rows) if first < len(rows) else count
+            key, value = rows[at]
             self._frame |= {stmt.key.name: key, stmt.value.name: value}
             if self._fits(stmt):
-                self._machine._found[site] = place
+                self._machine._found[site] = at
                 return
         raise _Waiting
 

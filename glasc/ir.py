@@ -368,9 +368,10 @@ class ChooseRow(Statement):
     """Finds a row owned here for which `test` leaves `verdict` true, binds it and falls through; waits where
     there is none.
 
-    Fair: a search starts behind the row that this statement found last, and goes round in key order; this
-    memory is lost when the mirror restarts, and kept when the transaction aborts. `test` ends with a Let of
-    `verdict` and does not write; where it fails the row does not fit.
+    Fair: a search starts behind the row that this statement found last, and goes round in the order in which
+    rows were made, so that a new row starves none; this memory is lost when the mirror restarts, and kept
+    when the transaction aborts. `test` ends with a Let of `verdict` and does not write; where it fails the
+    row does not fit.
     """
 
     key: Var

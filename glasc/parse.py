@@ -23,10 +23,25 @@ if TYPE_CHECKING:
 
     from glasc.layout import Layout
 
-MAX_DEPTH = 100
-"""Blocks and expressions may nest this deep, so that no pass runs out of stack."""
+MAX_DEPTH = 250
+"""Blocks and expressions may nest this deep, in nodes of the tree, so that no pass runs out of stack."""
 
-_EXPRESSION = frozenset({"NAME", "INT", "TEXT", "TEXT_OPEN", "LPAR", "TRUE", "FALSE", "MINUS", "JSON", "NOT"})
+_EXPRESSION = frozenset(
+    {
+        "NAME",
+        "INT",
+        "DURATION",
+        "TEXT",
+        "TEXT_OPEN",
+        "LPAR",
+        "LSQB",
+        "TRUE",
+        "FALSE",
+        "MINUS",
+        "JSON",
+        "NOT",
+    }
+)
 _OPERATORS = frozenset(
     {
         "PLUS",
@@ -168,7 +183,8 @@ def _unexpected_character(error: UnexpectedCharacters, source: Source) -> Diagno
 def _unexpected_token(error: UnexpectedToken, layout: Layout, source: Source) -> Diagnostic:
     token = error.token
     accepted = _accepted(error)
-    start = min(token.start_pos or 0, len(source.text))
+    end = len(source.text.rstrip())
+    start = end if token.type == "$END" else min(token.start_pos or 0, len(source.text))
     length = 1 if token.type in _TEXT_GOES_ON else len(token)
     span = Span(source, start, start + length)
     if token.type == "_INDENT":

@@ -39,7 +39,7 @@ def cli() -> None:
 @click.option(
     "--bundle", type=click.Path(path_type=Path), help="A wheel, or a folder with it or the package."
 )
-@click.option("--json", "as_json", is_flag=True, help="Says that it is ready as a line of JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Says that it is ready, or why not, as JSON.")
 @click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
 @click.option("--verbose", is_flag=True, help="Logs everything.")
 def run(
@@ -61,9 +61,9 @@ def run(
     try:
         run_mirror(options, lambda ready: _say_ready(ready, as_json))
     except MirrorFailed as error:
-        _fail(str(error), EXIT_FAILED)
+        _fail(str(error), EXIT_FAILED, as_json)
     except (CoreError, GlasError) as error:
-        _fail(str(error), EXIT_FILES)
+        _fail(str(error), EXIT_FILES, as_json)
 
 
 def _say_ready(ready: Ready, as_json: bool) -> None:
@@ -77,7 +77,10 @@ def _say_ready(ready: Ready, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int, as_json: bool) -> None:
+    """Tells people, in the log, and under --json also whoever waits for the mirror to be ready."""
+    if as_json:
+        click.echo(json.dumps({"ready": False, "error": {"code": code, "message": message}}))
     click.echo(message, err=True)
     sys.exit(code)
 
@@ -87,6 +90,9 @@ def main() -> int:
     try:
         cli.main(prog_name="glasrt", standalone_mode=False)
     except click.ClickException as error:
+        if "--json" in sys.argv:
+            message = {"code": error.exit_code, "message": error.format_message()}
+            click.echo(json.dumps({"ready": False, "error": message}))
         error.show()
         return error.exit_code
     except click.Abort:

@@ -106,15 +106,17 @@ def one_line(found: Result) -> str:
 
 def test_files_that_cannot_be_read(glasc: Run, tmp_path: Path) -> None:
     (tmp_path / "binary.glas").write_bytes(b"app \xff")
+    missing = "cannot read the program: No such file or directory\nhint:"
     for name, reason in (
-        ("none.glas", "none.glas: cannot read the program: No such file or directory"),
+        ("none.glas", f"none.glas: {missing} programs there: binary.glas"),
+        ("binary.gals", f"binary.gals: {missing} did you mean `binary.glas`?"),
         (".", ".: is a folder; name the program in it, as in app.glas"),
         ("binary.glas", "binary.glas: the program is not UTF-8: byte 5 is 0xff"),
     ):
         for command in ("check", "build"):
             found = glasc(command, name)
             assert found.code == 3
-            assert one_line(found) == reason
+            assert found.err.rstrip("\n") == reason
     data = glasc("check", "none.glas", "--json").data
     assert data["ok"] is False
     assert data["error"]["code"] == 3

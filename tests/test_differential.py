@@ -84,6 +84,12 @@ def _expected(outcome: Outcome, call: Call, program: ir.Program) -> Outcome:
     return Outcome("committed", json.loads(write(outcome.value, program.method(call.method).result)))
 
 
+def _meant(machine: Machine, call: Call) -> Outcome:
+    if call.kind == "http":
+        return machine.http(call.verb, call.path, call.body)
+    return machine.call(call.method, call.args)
+
+
 def _rows(shown: list[dict[str, Any]], counts: bool) -> list[str]:
     rows = [[row["key"], row["value"]] for row in shown if not (counts and row["value"] == 0)]
     return sorted(json.dumps(row) for row in rows)
@@ -104,24 +110,25 @@ def _same_state(compiled: Compiled, machine: Machine, program: ir.Program) -> No
 
 
 def _agree(app: App) -> None:
-    """Compiles the program under a name of its own and compares outcome and state after each call."""
+    """Compiles the program under a name of its own and compares outcome and state after each call, with what
+    the interpreter says of it before it was simplified and after.
+    """
     name = "random_" + hashlib.sha256(app.source.encode()).hexdigest()[:12]
     source = app.source.replace("app random ", f"app {name} ", 1)
-    program = driver.run_until(Source(f"{name}.glas", source), "simplify")
+    programs = [driver.run_until(Source(f"{name}.glas", source), stage) for stage in ("lower", "simplify")]
     with tempfile.TemporaryDirectory(prefix="glas-differential-") as folder:
         compiled = Compiled(source, name, Path(folder))
-        machine = Machine(program, NAME, NOW)
+        machines = [Machine(program, NAME, NOW) for program in programs]
         for number, call in enumerate(app.calls):
             if call.kind == "wait":
-                machine.now += call.number
+                for machine in machines:
+                    machine.now += call.number
                 continue
-            if call.kind == "http":
-                meant = machine.http(call.verb, call.path, call.body)
-            else:
-                meant = machine.call(call.method, call.args)
-            done = compiled.do(call, program, machine.now)
-            assert done == _expected(meant, call, program), f"call {number}: {call}\n{source}"
-            _same_state(compiled, machine, program)
+            done = compiled.do(call, programs[0], machines[0].now)
+            for machine, program in zip(machines, programs, strict=True):
+                meant = _expected(_meant(machine, call), call, program)
+                assert done == meant, f"call {number}: {call}\n{source}"
+                _same_state(compiled, machine, program)
         compiled.core.close()
 
 

@@ -127,7 +127,9 @@ class _Check:
         elif not isinstance(state.kind, t.Dict):
             self.misplaced(annotation, "a cell has no key", state)
         elif not _is_pure_key(annotation.key):
-            self.misplaced(annotation, "a key is `key`, a field of it, or a text", state)
+            hint = "what is supported is `key`, a field of it, or a text"
+            message = "not supported yet: this key of `@near`"
+            self.errors.error("E0901", message, annotation.key.span, hint=hint)
 
     def reader(self, annotation: s.Annotation, state: s.State) -> None:
         if not isinstance(state.kind, t.Queue):

@@ -90,7 +90,7 @@ class _Facts:
     def fails(self, node: Inner) -> bool:
         """Whether an expression (or what stands behind `else`) may fail."""
         match node:
-            case s.Fail() | s.JsonAs():
+            case s.Fail() | s.JsonAs() | s.Request(part="body"):  # a body need not be a text
                 return True
             case s.Index() if not isinstance(self.target_kind(node), t.Counter | t.Bounded):
                 return True

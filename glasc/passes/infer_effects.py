@@ -11,13 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from glasc import ir
 from glasc.ir_check import WRITES
 from glasc.ir_keys import MIRROR_NAME, UNKNOWN, field_of, row_of
-from glasc.ir_walk import blocks, map_blocks, rewrite, statements
+from glasc.ir_walk import blocks, map_blocks, rewrite, statements, subexpressions
 from glasc.source import Span
 from glasc.types import Type
+
+_MOST_PARTS = 200
+"""What is known of a variable may be an expression of so many parts: written out, some would grow without
+end.
+"""
 
 
 def infer_effects(program: ir.Program) -> ir.Program:
@@ -169,7 +175,9 @@ class _Scan:
         self._simple(op, span, counts)
         match op:
             case ir.Pure(value) if var is not None:
-                self._known[var.name] = self.key(value)
+                key = self.key(value)
+                if sum(1 for _ in islice(subexpressions(key), _MOST_PARTS + 1)) <= _MOST_PARTS:
+                    self._known[var.name] = key
             case ir.MirrorName():
                 self.observes_name = True
                 if var is not None:

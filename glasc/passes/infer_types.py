@@ -210,12 +210,10 @@ class _Infer:
                 self.errors.error("E0301", message, node.span)
             return node
         if method.result == t.UNIT and not isinstance(node.value, s.UnitLit):
-            self.no_result(method, node)
-            return (
-                node
-                if isinstance(node.value, s.VariantLit)
-                else replace(node, value=self.expr(node.value, env))
-            )
+            value = self.expr(node.value, env, _UNKNOWN)
+            if _type(value) != t.UNIT:
+                self.no_result(method, node)
+            return replace(node, value=value)
         return replace(node, value=self.check(node.value, env, method.result))
 
     def no_result(self, method: s.Method, node: s.Return) -> None:
@@ -324,7 +322,15 @@ class _Infer:
 
     def field_value(self, value: s.Expr, env: Env, expected: t.Type | None) -> s.Expr:
         """A field of a record literal; where its type is known, what is wrong is said at the field."""
-        return self.expr(value, env) if expected is None else self.checked(value, env, expected)
+        if expected is not None:
+            return self.checked(value, env, expected)
+        typed = self.expr(value, env)
+        kind = _type(typed)
+        if t.is_storable(kind) or _holds_unknown(kind):
+            return typed
+        hint = "`request.json as T` reads a value" if kind == t.JSON else None
+        self.errors.error("E0301", f"{_a(kind)} cannot be part of a record", value.span, hint=hint)
+        return replace(typed, type=_UNKNOWN)
 
     def checked(self, value: s.Expr, env: Env, expected: t.Type) -> s.Expr:
         """Like check, but what does not fit counts as unknown, so that it is reported once only."""

@@ -37,6 +37,9 @@ SYS_LATER = frozenset(
 )
 QUEUE_CALLS = ("read", "write")
 KEPT_NAMES = frozenset({"db", "mem", "sys", "request", *BUILT_INS})
+MAX_TYPE_PARTS, MAX_TYPE_DEPTH = 4096, 64
+STATEMENTS = frozenset({"assert", "choose", "error", "fail", "for", "try", "wait", "while"})
+"""Words that start a statement: a call of a method of such a name would be taken for one."""
 
 Scope = dict[str, Span]
 """The local names that can be seen, with the place of their definition."""
@@ -67,6 +70,8 @@ class _Types:
         self.errors = errors
         self.defined: dict[str, s.TypeDef] = {}
         self.known: dict[str, t.Type] = dict(TYPES)
+        self.too_large = False  # said once: what is made of such a type is too large as well
+        self.extents: dict[str, tuple[int, int]] = {}
         for each in defined:
             if each.name in TYPES:
                 errors.error("E0211", f"`{each.name}` is a type of the language itself", each.span)
@@ -97,8 +102,35 @@ class _Types:
                 hint = did_you_mean(name, {*TYPES, *self.defined})
                 self.errors.error("E0204", f"the type `{name}` is not defined", span, hint=hint)
                 return t.UNIT
-            self.known[name] = self.expand(self.defined[name].type, (*inside, name))
+            self.known[name] = self.definition(name, inside)
         return self.known[name]
+
+    def definition(self, name: str, inside: tuple[str, ...]) -> t.Type:
+        """What a name stands for. It has a bound: names of names could make a type that fills the memory."""
+        defined = self.defined[name]
+        if len(inside) < MAX_TYPE_DEPTH:
+            kind = self.expand(defined.type, (*inside, name))
+            parts, depth = self.extent(defined.type)
+            self.extents[name] = parts, depth
+            if parts <= MAX_TYPE_PARTS and depth <= MAX_TYPE_DEPTH:
+                return kind
+        self.extents[name] = 1, 1
+        if self.too_large:
+            return t.UNIT
+        self.too_large = True
+        most = f"a type may have {MAX_TYPE_PARTS} parts, {MAX_TYPE_DEPTH} deep"
+        self.errors.error("E0212", f"the type `{name}` is too large", defined.span, hint=most)
+        return t.UNIT
+
+    def extent(self, kind: t.Type) -> tuple[int, int]:
+        """How many parts a type has with all names written out, and how deep they nest."""
+        match kind:
+            case s.TypeName(name):
+                return self.extents.get(name, (1, 1))
+            case t.Record(parts) | t.Variant(parts):
+                inner = [self.extent(part) for _, part in parts]
+                return 1 + sum(count for count, _ in inner), 1 + max(depth for _, depth in inner)
+        return 1, 1
 
     def kind(self, kind: t.StateKind) -> t.StateKind:
         """The kind of state with all names of types replaced."""
@@ -457,7 +489,7 @@ def _methods(program: s.Program, errors: Collector) -> dict[str, s.Method]:
             continue
         if method.name in methods:
             _twice(errors, f"the method `{method.name}`", method.span, methods[method.name].span)
-        elif method.name in KEPT_NAMES:
+        elif method.name in KEPT_NAMES | STATEMENTS:
             errors.error("E0211", f"the language keeps the name `{method.name}` for itself", method.span)
         methods.setdefault(method.name, method)
     return methods

@@ -224,6 +224,25 @@ def _same_mirror(left: Need, right: Need) -> bool:
     return same and one is not None and is_known(one)
 
 
+def _choice_is_here(view: _View, errors: Collector) -> None:
+    """`choose` looks at the rows of the mirror where the method runs; what else the method needs may not say
+    where that is, or rows elsewhere would never be chosen.
+    """
+    others = list(view.static)
+    if view.method.kind != "step":  # a step that needs a row elsewhere is refused for that
+        others += [need for need in view.keyed if not named_here(need)]
+    for need in needs(view.program, view.method):
+        if need.access.kind == "choose" and static_owner(need) is None and others:
+            message = (
+                f"not supported yet: `choose` over {need.access.state} looks at the rows of one mirror, and "
+                f"{others[0].access.state} says which"
+            )
+            note = Note(f"{others[0].access.state} is used here", others[0].access.span)
+            hint = "let a step choose, and write to a queue what the other state needs to know"
+            errors.error("E0708", message, need.access.span, notes=[note], hint=hint)
+            return
+
+
 def _step_stays(view: _View, errors: Collector) -> None:
     """A step cannot be shipped: it runs where its states are, so it may not depend on where it started."""
     if view.static and view.method.observes_name:
@@ -291,15 +310,19 @@ def _hint(view: _View, state: ir.State) -> str:
     """What could be done about a state that is owned elsewhere."""
     kinds = {access.kind for access in view.method.accesses or () if access.state == state.name}
     if "read" in kinds:
+        if view.method.kind == "step":
+            return f"`@reader P` under {state.name} names the place where it is read; this step runs there"
         return f"only one mirror reads {state.name}; let a step do it"
-    if kinds <= STALE_KINDS:
+    if kinds <= STALE_KINDS and state.name.startswith("db."):
         return f"`@mirror stale 1d` under {state.name} lets it be read everywhere"
+    if kinds <= STALE_KINDS:
+        return "only its owner knows what is in `mem.`; keep it in `db.` with `@mirror stale D`, or a counter"
     return "to change it from elsewhere, write to a queue that is read there, or use a counter"
 
 
 _CHECKS = {
-    "": (_one_place, _no_rows_of_many, _rows_of_one, _available),
-    "step": (_one_place, _no_rows_of_many, _rows_of_one, _step_stays, _available),
+    "": (_one_place, _no_rows_of_many, _rows_of_one, _choice_is_here, _available),
+    "step": (_one_place, _no_rows_of_many, _rows_of_one, _choice_is_here, _step_stays, _available),
     "start": (_one_place, _start_stays),
     "invariant": (),
 }
