@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable
@@ -98,6 +99,7 @@ class Node:
             [mirror.name for mirror in settings.roster.mirrors].index(settings.mirror),
             limits=settings.limits,
             timing=settings.timing,
+            seed=secrets.randbits(64),  # so that nobody can aim keys at one place of a hash table
         )
         self.links = Links(self, log, max_accepted=4 * len(settings.roster.mirrors) + 16)
         self._links: dict[int, _Link] = {}
@@ -361,13 +363,15 @@ class Node:
         self._wake_handle = self._loop.call_later(delay / 1e6, self._woken)
 
     def _woken(self) -> None:
+        """The core has its turn even where its time has not come: the clock may have been set back, and the
+        core has to hear of that.
+        """
         self._wake_handle = None
         if self.failed.done():
             return
         now = now_us()
         if now < self._wake_at:
             self._arm()
-            return
         self._core.turn(now)
         self._soon()
 

@@ -211,6 +211,8 @@ static void start(glas_core *core, glas_reply *reply)
         return;
     }
     core->incarnation++;
+    for (uint32_t i = 0; i < core->mirrors; i++) /* the clock was set back meanwhile: how old a replica is, is not known */
+        if (core->peers[i].fresh > core->clock) core->peers[i].fresh = core->peers[i].fresh_saved = INT64_MIN;
     bool ok = glas_journal_start(core);
     core->running = ok;
     if (GLAS_PLANT == 5)
@@ -359,11 +361,21 @@ static int32_t pending(const glas_core *core)
     return (output ? GLAS_HAS_OUTPUT : 0) | (glas_work_waits(core) ? GLAS_MORE : 0);
 }
 
+static void pass_time(glas_core *core, int64_t given)
+{
+    int64_t now = given < 0 ? 0 : given > GLAS_TIME_MOST ? GLAS_TIME_MOST : given;
+    if (now + core->lag < core->clock) {
+        core->lag = core->clock - now;
+        core->wake_said = INT64_MIN; /* the same moment has another name on the driver's clock now */
+    }
+    core->clock = now + core->lag;
+    if (now > core->now) core->now = now;
+}
+
 int32_t glas_step(glas_core *core, const glas_input *input)
 {
     settle(core);
-    core->clock = input->now < 0 ? 0 : input->now > GLAS_TIME_MOST ? GLAS_TIME_MOST : input->now;
-    if (core->clock > core->now) core->now = core->clock;
+    pass_time(core, input->now);
     bool needs_start = input->kind != GLAS_IN_SNAPSHOT_LOADED && input->kind != GLAS_IN_JOURNAL_LOADED && input->kind != GLAS_IN_START;
     if (needs_start && !core->running) {
         glas_call nobody = {.id = input->call};
@@ -446,7 +458,7 @@ static bool poll_wake(glas_core *core, glas_output *output)
 {
     if (core->wake_at == core->wake_said) return false;
     core->wake_said = core->wake_at;
-    *output = (glas_output){.kind = GLAS_OUT_WAKE, .at = core->wake_at};
+    *output = (glas_output){.kind = GLAS_OUT_WAKE, .at = core->wake_at == GLAS_NEVER ? GLAS_NEVER : core->wake_at - core->lag};
     return true;
 }
 

@@ -85,7 +85,9 @@ struct glas_txn {
     /* why it missed or erred; the message is in the arena or constant */
     uint32_t missed_owner;
     glas_text message;
-    bool committed; /* old values are to be dropped by the next begin */
+    bool read_clock; /* it asked for the time: it may go otherwise later, though nothing else changes */
+    bool no_memory;  /* why it erred: it may go well once others have given memory back */
+    bool committed;  /* old values are to be dropped by the next begin */
 };
 
 /* ------------------------------------------------------------------ log */
@@ -116,7 +118,7 @@ typedef struct glas_peer {
     uint64_t acked;    /* entries of this mirror's log that it has on disk */
     uint64_t *causes;  /* of its entry number `applied`: its own frontier then */
     int64_t last_time; /* of its entry number `applied` */
-    int64_t fresh;     /* all that it had committed by this time of this clock is applied here; INT64_MIN: never */
+    int64_t fresh;     /* all that it had committed by this time of core->clock is applied here; INT64_MIN: never */
     int64_t fresh_saved;
     uint64_t incarnation;
     uint32_t link; /* index into links, or GLAS_NO_MIRROR: cut off */
@@ -191,6 +193,7 @@ typedef struct glas_step_state {
     uint32_t method;
     bool awake;
     bool here; /* what it needs can be owned here */
+    int64_t again; /* where it sleeps: when to look again, whatever changes; GLAS_NEVER: only when something changes */
 } glas_step_state;
 
 /* ------------------------------------------------------------------ the core */
@@ -201,7 +204,8 @@ struct glas_core {
     glas_heap heap;
     uint64_t cluster; /* hash of the roster */
     int64_t now;      /* hybrid time: never runs backwards */
-    int64_t clock;    /* the driver's clock at this step */
+    int64_t clock;    /* time that has passed: the driver's clock at this step plus `lag` */
+    int64_t lag;      /* by how much the driver's clock was set back: deadlines and ages must not wait for it to catch up */
     uint32_t self, mirrors;
     uint32_t mask_words; /* words of a mask of states that can have a bit set */
     glas_peer *peers;
@@ -245,6 +249,7 @@ struct glas_core {
     uint64_t call_serial;
     uint64_t waiting_reads[GLAS_MASK_WORDS]; /* what the calls waiting here read, all together */
     bool calls_awake;
+    int64_t calls_again; /* when to try the waiting calls again, whatever changes */
 
     glas_step_state *steps;
     uint32_t step_count, step_next, steps_awake;
@@ -299,7 +304,7 @@ void glas_entry_put(glas_core *core, glas_writer *writer, bool *kept, bool *need
 bool glas_entry_filter(glas_core *core, glas_reader *reader, glas_writer *writer, glas_filter filter, bool *any);
 /* Applies the effects of an entry of `from` as changes of the running transaction. BAD: malformed. Own entries only in recovery;
  * *needed then says whether other mirrors need any of it. */
-typedef enum glas_applied { GLAS_APPLIED, GLAS_APPLY_BAD, GLAS_APPLY_NO_MEMORY } glas_applied;
+typedef enum glas_applied { GLAS_APPLIED, GLAS_APPLY_BAD, GLAS_APPLY_NO_MEMORY, GLAS_APPLY_OTHER } glas_applied;
 glas_applied glas_entry_apply(glas_core *core, glas_reader *reader, uint32_t from, bool *needed);
 
 /* log.c: own log, frontiers, causes */
@@ -319,6 +324,10 @@ void glas_log_acked(glas_core *core, uint32_t peer, uint64_t number);
 bool glas_log_has_room(const glas_core *core, size_t n);
 void glas_put_vector(const glas_core *core, glas_writer *writer, uint64_t *last); /* this frontier, as steps from *last */
 bool glas_take_vector(const glas_core *core, glas_reader *reader, uint64_t *last);
+
+/* Said where a snapshot or journal is of another roster, by whoever finds it. */
+#define GLAS_OTHER_ROSTER \
+    "it was written with other mirrors, another order of them, other places or another origin in the configuration; put those back, or start with new stores"
 
 /* journal.c: records, recovery */
 bool glas_journal_commit(glas_core *core, const uint8_t *entry, size_t n, const glas_call *shipped, const glas_writer *result);

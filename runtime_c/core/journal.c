@@ -52,6 +52,8 @@ bool glas_journal_start(glas_core *core)
     if (!core->config.durable) return true;
     size_t start = begin(core, RECORD_START);
     glas_put_uint(&core->journal, core->incarnation);
+    glas_put_u64(&core->journal, core->cluster);
+    glas_put_uint(&core->journal, core->self);
     return end(core, start);
 }
 
@@ -247,12 +249,21 @@ static glas_applied load_fresh(glas_core *core, glas_reader *reader)
     return GLAS_APPLIED;
 }
 
+/* Records name mirrors by their place in the roster: with another roster they would mean others. */
+static glas_applied load_start(glas_core *core, glas_reader *reader)
+{
+    uint64_t cluster, self;
+    if (!glas_take_uint(reader, UINT64_MAX, &core->incarnation) || !glas_take_u64(reader, &cluster)) return GLAS_APPLY_BAD;
+    if (!glas_take_uint(reader, UINT32_MAX, &self)) return GLAS_APPLY_BAD;
+    return cluster == core->cluster && self == core->self ? GLAS_APPLIED : GLAS_APPLY_OTHER;
+}
+
 static glas_applied load_record(glas_core *core, glas_reader *reader)
 {
     uint8_t kind;
     if (!glas_take_byte(reader, &kind)) return GLAS_APPLY_BAD;
     switch (kind) {
-    case RECORD_START: return glas_take_uint(reader, UINT64_MAX, &core->incarnation) ? GLAS_APPLIED : GLAS_APPLY_BAD;
+    case RECORD_START: return load_start(core, reader);
     case RECORD_COMMIT: return load_own(core, reader);
     case RECORD_SHIPPED: return load_shipped(core, reader);
     case RECORD_APPLY: return load_apply(core, reader);
@@ -284,6 +295,7 @@ static bool load_one(glas_core *core, const uint8_t *body, size_t n, uint64_t at
         return true;
     }
     glas_txn_abort(core);
+    if (applied == GLAS_APPLY_OTHER) return report(error, error_size, GLAS_OTHER_ROSTER "; journal byte ", at);
     if (applied == GLAS_APPLY_NO_MEMORY) return report(error, error_size, "out of memory while loading the journal at byte ", at);
     return report(error, error_size, "the journal is damaged: a record does not make sense at byte ", at + HEAD + reader.at);
 }

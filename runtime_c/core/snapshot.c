@@ -108,7 +108,7 @@ static bool take_head(glas_core *core, glas_reader *reader, const char **why)
     if (!glas_take_u64(reader, &magic) || magic != MAGIC || !glas_take_bytes(reader, 16, &protocol)) return false;
     *why = "the snapshot is of another app or version, at byte ";
     if (memcmp(protocol, core->app->protocol_id, 16) != 0) return false;
-    *why = "the snapshot is of another set of mirrors, at byte ";
+    *why = GLAS_OTHER_ROSTER "; snapshot byte ";
     if (!glas_take_u64(reader, &cluster) || cluster != core->cluster) return false;
     *why = "the snapshot is of another mirror, at byte ";
     if (!glas_take_uint(reader, UINT32_MAX, &self) || self != core->self) return false;
