@@ -323,7 +323,10 @@ uint64_t glas_log_acked_by_all(const glas_core *core);
 /* What max_log bounds: bytes of entries and their places. An entry of n bytes may cost a second place, of a run behind it: runs never
  * have to be refused. */
 #define GLAS_LOG_COST(n) ((n) + 2 * sizeof(glas_own_entry))
-static inline uint64_t glas_log_held(const glas_own_log *log) { return log->end - log->cut + log->count * (uint64_t)sizeof(glas_own_entry); }
+static inline uint64_t glas_log_held(const glas_own_log *log)
+{
+    return log->end - log->cut + log->count * (uint64_t)sizeof(glas_own_entry);
+}
 bool glas_log_has_room(const glas_core *core, size_t n);
 void glas_put_vector(const glas_core *core, glas_writer *writer, uint64_t *last); /* this frontier, as steps from *last */
 bool glas_take_vector(const glas_core *core, glas_reader *reader, uint64_t *last);
