@@ -322,6 +322,7 @@ static void take(glas_core *core, const glas_input *input)
     case GLAS_IN_LINK_BYTES:
         glas_link_bytes(core, input->link, input->a);
         glas_links_resume(core);
+        glas_journal_acked(core);
         break;
     case GLAS_IN_DISK_DONE:
         if (input->position > core->durable && input->position <= core->journal_end) core->durable = input->position;

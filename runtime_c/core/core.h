@@ -92,22 +92,24 @@ struct glas_txn {
 
 /* ------------------------------------------------------------------ log */
 
-/* An entry of this mirror's own log, kept until all mirrors have acknowledged it. */
+/* An entry of this mirror's own log, kept until all mirrors have acknowledged it; or a run of those that no other mirror needs. */
 typedef struct glas_own_entry {
     uint8_t *bytes; /* causes, then method and effects (entry.c) */
-    uint32_t n;
-    int64_t time;
-    uint64_t end; /* bytes of the log up to and with this entry, counted from its beginning */
-    bool nothing; /* it has no part for any other mirror: `bytes` are its causes only */
+    uint32_t n;     /* 0: a run, of which only how many there are is kept */
+    uint64_t last;  /* its number, or that of the last entry of the run */
+    int64_t time;   /* of that one */
+    uint64_t end;   /* bytes of the log up to and with this entry, counted from its beginning */
 } glas_own_entry;
 
 typedef struct glas_own_log {
-    glas_own_entry *entries; /* ring; number of the oldest: first */
-    uint32_t capacity;
-    uint64_t first, next; /* entry numbers: [first, next); the first of all is 1 */
-    uint64_t cut;         /* bytes of the entries before `first` */
-    uint64_t end;         /* bytes of all entries */
-    int64_t last_time; /* of entry next - 1 */
+    glas_own_entry *entries; /* ring */
+    uint32_t capacity;       /* zero or a power of two */
+    uint32_t head, count;    /* the oldest, counted without wrapping; how many there are: a run is one */
+    uint64_t first, next;    /* entry numbers: [first, next); the first of all is 1. `first` may be within a run */
+    uint64_t cut;            /* bytes of the entries before `first` */
+    uint64_t end;            /* bytes of all entries */
+    uint64_t unsaved;        /* of what acknowledgements cut: held bytes since the journal's last word of it */
+    int64_t last_time;       /* of entry next - 1 */
 } glas_own_log;
 
 /* What is known of a mirror, this one included. */
@@ -218,7 +220,7 @@ struct glas_core {
     glas_arena input_arena; /* decoded arguments of the call at hand */
     glas_arena wire_arena;  /* values on their way between forms */
     uint64_t *vector, *run; /* room for two frontiers at hand, or growths of such */
-    bool applied_since;     /* entries of others were applied since this mirror's last own entry */
+    bool applied_since;     /* entries of others were applied since this mirror's last own entry with causes */
     glas_writer scratch;    /* an entry or message being made */
     glas_writer text;       /* the body of a reply being made */
 
@@ -310,17 +312,26 @@ glas_applied glas_entry_apply(glas_core *core, glas_reader *reader, uint32_t fro
 /* log.c: own log, frontiers, causes */
 bool glas_log_open(glas_core *core);
 void glas_log_close(glas_core *core);
-void glas_log_put_causes(const glas_core *core, glas_writer *writer); /* what was applied since this mirror's last entry */
+void glas_log_put_causes(const glas_core *core, glas_writer *writer); /* what was applied since this mirror's last entry with causes */
 /* `count` pairs of a mirror and by how much its part of the vector grows. */
 bool glas_take_causes(const glas_core *core, glas_reader *reader, uint64_t count, uint64_t *vector);
 void glas_put_causes(const glas_core *core, glas_writer *writer, const uint64_t *growth); /* count, pairs */
 bool glas_vector_applied(const glas_core *core, const uint64_t *vector, uint32_t from);
-/* The next own entry; where n is 0 or `nothing`, it has no part for others. `causes_n`: of the bytes, how many are its causes. */
-bool glas_log_append(glas_core *core, const uint8_t *bytes, size_t n, size_t causes_n, int64_t time, bool nothing);
-void glas_log_unappend(glas_core *core);
-glas_own_entry *glas_log_entry(const glas_own_log *log, uint64_t number);
+bool glas_log_append(glas_core *core, const uint8_t *bytes, size_t n, int64_t time); /* the next own entry */
+bool glas_log_append_run(glas_core *core, uint64_t count, int64_t time); /* the next own entries, which no other mirror needs */
+void glas_log_unappend(glas_core *core, int64_t last_time); /* the newest entry; `last_time`: of the one before */
+glas_own_entry *glas_log_entry(const glas_own_log *log, uint64_t number); /* what it is, or the run it is in */
 uint64_t glas_log_end_of(const glas_own_log *log, uint64_t number);
+void glas_log_cut(glas_core *core, uint64_t number); /* all other mirrors have the entries up to this one on disk */
 void glas_log_acked(glas_core *core, uint32_t peer, uint64_t number);
+uint64_t glas_log_acked_by_all(const glas_core *core);
+/* What max_log bounds: bytes of entries and their places. An entry of n bytes may cost a second place, of a run behind it: runs never
+ * have to be refused. */
+#define GLAS_LOG_COST(n) ((n) + 2 * sizeof(glas_own_entry))
+static inline uint64_t glas_log_held(const glas_own_log *log)
+{
+    return log->end - log->cut + log->count * (uint64_t)sizeof(glas_own_entry);
+}
 bool glas_log_has_room(const glas_core *core, size_t n);
 void glas_put_vector(const glas_core *core, glas_writer *writer, uint64_t *last); /* this frontier, as steps from *last */
 bool glas_take_vector(const glas_core *core, glas_reader *reader, uint64_t *last);
@@ -335,6 +346,7 @@ bool glas_journal_apply(glas_core *core, uint32_t from, int64_t time, const uint
 bool glas_journal_skip(glas_core *core, uint32_t from, uint64_t count, const uint64_t *causes, int64_t time); /* causes: growth */
 bool glas_journal_start(glas_core *core);
 void glas_journal_fresh(glas_core *core, uint32_t from);
+void glas_journal_acked(glas_core *core);
 bool glas_journal_load(glas_core *core, glas_bytes bytes, uint64_t end, char *error, size_t error_size);
 bool glas_session_keep(glas_core *core, uint32_t peer, uint64_t number, const uint8_t *result, size_t n);
 const glas_session *glas_session_find(const glas_core *core, uint32_t peer, uint64_t number);

@@ -100,7 +100,7 @@ static void put_status(const glas_core *core, glas_writer *writer)
     put_number(writer, "durable", core->durable, false);
     put_number(writer, "memory", core->heap.used, false);
     put_number(writer, "log_entries", core->log.next - core->log.first, false);
-    put_number(writer, "log_bytes", core->log.end - core->log.cut, false);
+    put_number(writer, "log_bytes", glas_log_held(&core->log), false);
     put_number(writer, "waiting", core->calls_used - core->calls_shipped, false);
     put_number(writer, "shipped", core->calls_shipped, false);
     put_number(writer, "steps_awake", core->steps_awake, false);

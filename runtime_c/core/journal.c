@@ -5,9 +5,10 @@
  */
 #include "core.h"
 
-enum { RECORD_START = 1, RECORD_COMMIT, RECORD_SHIPPED, RECORD_APPLY, RECORD_SKIP, RECORD_FRESH };
+enum { RECORD_START = 1, RECORD_COMMIT, RECORD_SHIPPED, RECORD_APPLY, RECORD_SKIP, RECORD_FRESH, RECORD_ACKED };
 
 #define HEAD 8u
+#define ACKED_EACH 4096u /* held bytes of the log which acknowledgements cut, for one record of it */
 #define CHECK_SEED UINT64_C(0x676C61736A6F7572)
 
 static uint32_t check_of(const uint8_t *body, size_t n) { return (uint32_t)glas_hash_bytes(body, n, CHECK_SEED); }
@@ -111,6 +112,18 @@ void glas_journal_fresh(glas_core *core, uint32_t from)
     if (end(core, start)) peer->fresh_saved = peer->fresh;
 }
 
+/* Without it a restart would keep, and count towards max_log, all that was acknowledged since the snapshot. By how much of the log it
+ * concerns it costs next to nothing; a restart may keep a little too much. Of single mirrors a HELLO tells the rest. */
+void glas_journal_acked(glas_core *core)
+{
+    glas_own_log *log = &core->log;
+    bool much = log->unsaved >= ACKED_EACH || log->unsaved >= core->config.max_log / 8;
+    if (!core->config.durable || log->unsaved == 0 || !much) return;
+    size_t start = begin(core, RECORD_ACKED);
+    glas_put_uint(&core->journal, glas_log_acked_by_all(core));
+    if (end(core, start)) log->unsaved = 0;
+}
+
 /* ------------------------------------------------------------------ sessions: answers to shipped calls, kept for repeats */
 
 bool glas_session_keep(glas_core *core, uint32_t number, uint64_t call, const uint8_t *result, size_t n)
@@ -178,12 +191,13 @@ static glas_applied load_own(glas_core *core, glas_reader *reader)
     reader->base_time = time;
     size_t start = reader->at;
     if (!glas_take_uint(reader, core->mirrors, &count) || !glas_take_causes(core, reader, count, self->causes)) return GLAS_APPLY_BAD;
-    size_t causes_n = reader->at - start;
     bool needed;
     glas_applied applied = glas_entry_apply(core, reader, core->self, &needed);
     if (applied != GLAS_APPLIED) return applied;
-    if (!glas_log_append(core, reader->p + start, reader->at - start, causes_n, time, !needed)) return GLAS_APPLY_NO_MEMORY;
-    core->applied_since = false;
+    if (!needed && count != 0) return glas_take_bad(reader), GLAS_APPLY_BAD; /* nobody would ever be told these causes */
+    bool kept = needed ? glas_log_append(core, reader->p + start, reader->at - start, time) : glas_log_append_run(core, 1, time);
+    if (!kept) return GLAS_APPLY_NO_MEMORY;
+    if (needed) core->applied_since = false;
     advance_time(core, time);
     return GLAS_APPLIED;
 }
@@ -258,6 +272,17 @@ static glas_applied load_start(glas_core *core, glas_reader *reader)
     return cluster == core->cluster && self == core->self ? GLAS_APPLIED : GLAS_APPLY_OTHER;
 }
 
+static glas_applied load_acked(glas_core *core, glas_reader *reader)
+{
+    uint64_t number;
+    if (!glas_take_uint(reader, core->log.next - 1, &number)) return GLAS_APPLY_BAD;
+    for (uint32_t i = 0; i < core->mirrors; i++)
+        if (i != core->self && core->peers[i].acked < number) core->peers[i].acked = number;
+    glas_log_cut(core, number);
+    core->log.unsaved = 0;
+    return GLAS_APPLIED;
+}
+
 static glas_applied load_record(glas_core *core, glas_reader *reader)
 {
     uint8_t kind;
@@ -269,6 +294,7 @@ static glas_applied load_record(glas_core *core, glas_reader *reader)
     case RECORD_APPLY: return load_apply(core, reader);
     case RECORD_SKIP: return load_skip(core, reader);
     case RECORD_FRESH: return load_fresh(core, reader);
+    case RECORD_ACKED: return load_acked(core, reader);
     default: return GLAS_APPLY_BAD;
     }
 }

@@ -315,9 +315,9 @@ static bool prepare_entry(glas_core *core, const glas_link *link, const glas_own
     glas_reader reader = glas_reader_over(entry->bytes, entry->n);
     *any = false;
     memset(core->vector, 0, core->mirrors * sizeof *core->vector);
+    if (entry->n == 0) return true; /* a run */
     bool sound = glas_take_vector(core, &reader, core->vector);
     GLAS_ASSERT(sound);
-    if (entry->nothing) return true;
     core->scratch.n = 0;
     core->scratch.failed = false;
     sound = glas_entry_filter(core, &reader, &core->scratch, (glas_filter){.to = link->peer, .from = core->self}, any);
@@ -352,11 +352,11 @@ static void end_run(glas_core *core, glas_link *link, run *open)
 }
 
 /* Only the first entry of a run may have causes: a run that gathered those of later entries could wait for what waits for it. */
-static void fold(glas_core *core, glas_link *link, run *open, int64_t time)
+static void fold(glas_core *core, glas_link *link, run *open, uint64_t count, int64_t time)
 {
     if (open->count != 0 && has_causes(core)) end_run(core, link, open);
     if (open->count == 0) memcpy(core->run, core->vector, core->mirrors * sizeof *core->run);
-    open->count++;
+    open->count += count;
     open->time = time;
 }
 
@@ -366,17 +366,16 @@ static void put_entries(glas_core *core, glas_link *link)
     size_t begin = glas_frame_begin(&link->out, FRAME_ENTRIES);
     run open = {0};
     bool memory = true;
-    for (; may_send(core, link) && link->out.n - begin < FRAME_SOFT; link->sent++) {
+    while (may_send(core, link) && link->out.n - begin < FRAME_SOFT) {
         const glas_own_entry *entry = glas_log_entry(&core->log, link->sent + 1);
         bool any;
         memory = prepare_entry(core, link, entry, &any);
         if (!memory) break;
-        if (!any) {
-            fold(core, link, &open, entry->time);
-            continue;
-        }
-        end_run(core, link, &open);
-        put_item(core, link, 0, entry->time, core->vector);
+        if (any) {
+            end_run(core, link, &open);
+            put_item(core, link, 0, entry->time, core->vector);
+        } else fold(core, link, &open, entry->last - link->sent, entry->time);
+        link->sent = entry->last;
     }
     end_run(core, link, &open);
     glas_frame_end(core, link, &link->out, begin);
