@@ -105,9 +105,9 @@ def _expected(outcome: Outcome, call: Call, program: ir.Program) -> Outcome:
         waits = call.kind == "http" and outcome.kind == "failed"
         return Outcome("waiting" if waits else outcome.kind)
     if call.kind == "http":
-        known = outcome.value["status"] not in (404, 405) or "not found" not in str(outcome.value)
+        known = outcome.value["status"] not in (400, 404, 405) or "not found" not in str(outcome.value)
         whole = (outcome.value["status"], outcome.value["content_type"], outcome.value["body"])
-        plain = outcome.value["body"] in ("not found", "method not allowed") or not known
+        plain = outcome.value["body"] in ("not found", "method not allowed", "malformed path") or not known
         return Outcome("committed", whole[:1] if plain else whole)
     return Outcome("committed", json.loads(write(outcome.value, program.method(call.method).result)))
 
