@@ -239,6 +239,28 @@ static void test_before_start(void)
     close_all();
 }
 
+/* What one large value, or an answer that was too large, has taken is given back. */
+static void test_memory_comes_back(void)
+{
+    static char text[60001];
+    world_open(&w, 1);
+    w.mirrors[0].places = 7;
+    w.nodes[0].config.max_heap = 4u << 20;
+    node_start(&w, 0);
+    world_settle(&w);
+    memset(text, 'x', 60000);
+    for (int i = 0; i < 20; i++) call_ok(&w, 0, M_TICKET, text, 0);
+    node_snapshot(&w, 0);
+    uint64_t before = status_number(&w, 0, "memory");
+    check(before < 1400000);
+    glas_reply reply = {0};
+    node_input(&w, &w.nodes[0], &(glas_input){.kind = GLAS_IN_INSPECT, .a = {"state db.tickets", 16}, .reply = &reply});
+    check(reply.outcome == GLAS_COMMITTED && reply.body.n > 1200000);
+    node_drain(&w, &w.nodes[0]);
+    check(status_number(&w, 0, "memory") == before);
+    close_all();
+}
+
 int main(void)
 {
     run(test_waiting);
@@ -251,5 +273,6 @@ int main(void)
     run(test_clocks);
     run(test_absurd_inputs);
     run(test_before_start);
+    run(test_memory_comes_back);
     return 0;
 }
