@@ -97,7 +97,7 @@ static bool open_parts(glas_core *core)
     core->states = glas_heap_resize(&core->heap, NULL, 0, (app->state_count + 1) * sizeof *core->states);
     if (core->states == NULL) return false;
     memset(core->states, 0, (app->state_count + 1) * sizeof *core->states);
-    return open_peers(core) && glas_states_open(core) && open_routes(core) && glas_log_open(core) && glas_links_open(core) && glas_sched_open(core);
+    return open_peers(core) && glas_states_open(core) && open_routes(core) && glas_log_open(core) && glas_links_open(core) && glas_sched_open(core) && glas_out_reserve(core, 0);
 }
 
 glas_core *glas_open(const glas_app *app, const glas_config *config, const glas_allocator *allocator, char *error, size_t error_size)
@@ -441,6 +441,8 @@ static bool poll_links(glas_core *core, glas_output *output)
     return false;
 }
 
+static const char LOST[] = "out of memory: what more there was to say is lost";
+
 /* Where nothing was ever written there is no address to count from. */
 static glas_bytes out_text(const glas_core *core, size_t at, size_t n)
 {
@@ -454,6 +456,7 @@ static void give_reply(const glas_core *core, const glas_outgoing *from, glas_re
     reply->body = out_text(core, from->at, from->n);
     reply->message = out_text(core, message_at, from->message_n);
     reply->content_type = out_text(core, type_at, from->type_n);
+    if (from->lost || (reply->outcome != GLAS_COMMITTED && from->message_n == 0)) reply->message = (glas_bytes){LOST, sizeof LOST - 1};
     reply->result = from->result;
 }
 

@@ -180,7 +180,7 @@ typedef struct glas_outgoing {
     uint32_t link;
     uint64_t barrier;
     size_t at, n; /* bytes in core->out_bytes */
-    bool has_reply, has_result;
+    bool has_reply, lost; /* lost: memory did not suffice for what the reply says beyond its outcome */
     glas_reply reply;
     size_t message_n, type_n; /* of a reply: bytes are body, message, content type one after the other */
     const glas_type *result_type;
@@ -242,6 +242,7 @@ struct glas_core {
     glas_call *calls;
     uint32_t call_count; /* slots, free ones included */
     uint32_t calls_used, calls_shipped;
+    uint32_t calls_kept; /* of those used, calls that were given here: the driver waits for their ends */
     uint64_t call_serial;
     uint64_t waiting_reads[GLAS_MASK_WORDS]; /* what the calls waiting here read, all together */
     bool calls_awake;
@@ -343,6 +344,7 @@ void glas_out_close_link(glas_core *core, uint32_t number, glas_text reason);
 void glas_out_bye(glas_core *core, uint32_t number, const uint8_t *frame, size_t n); /* last bytes before a close */
 void glas_out_reply(glas_core *core, const glas_reply *reply, const glas_type *result_type);
 bool glas_out_has_room(const glas_core *core);
+bool glas_out_reserve(glas_core *core, uint32_t calls);
 void glas_out_settle(glas_core *core);
 bool glas_out_waiting(const glas_core *core);
 void glas_out_release(glas_core *core);

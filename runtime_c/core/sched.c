@@ -68,6 +68,7 @@ void glas_call_free(glas_core *core, glas_call *call)
     glas_heap_resize(&core->heap, call->args, type->size, 0);
     glas_drop_text(&core->heap, &call->body);
     core->calls_shipped -= call->shipped;
+    core->calls_kept -= call->form != GLAS_REMOTE;
     core->calls_used--;
     *call = (glas_call){0};
 }
@@ -77,7 +78,7 @@ static glas_call *keep(glas_core *core, const glas_call *call)
 {
     glas_call *slot = glas_call_slot(core);
     const glas_type *type = core->app->methods[call->method].args;
-    if (slot == NULL) return NULL;
+    if (slot == NULL || !glas_out_reserve(core, core->calls_kept + 1)) return NULL;
     void *args = glas_heap_resize(&core->heap, NULL, 0, type->size);
     if (args == NULL) return NULL;
     if (type->plain) memcpy(args, call->args, type->size);
@@ -96,6 +97,7 @@ static glas_call *keep(glas_core *core, const glas_call *call)
     slot->args = args;
     slot->body = body;
     core->calls_used++;
+    core->calls_kept += call->form != GLAS_REMOTE;
     return slot;
 }
 
