@@ -152,7 +152,7 @@ typedef struct glas_link {
     uint64_t sent;  /* own entries sent */
     int64_t sent_time;
     uint64_t acked; /* of its log: last acknowledgement sent */
-    int64_t heard, probed;
+    int64_t heard, probed, since; /* since: when it came up */
     int64_t pong_due; /* a probe to be answered once all entries have been sent; INT64_MIN: none */
 } glas_link;
 

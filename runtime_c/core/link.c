@@ -9,6 +9,7 @@
 #define SEND_WINDOW (UINT64_C(4) << 20) /* bytes of entries sent and not yet acknowledged, for one link */
 #define FRAME_SOFT 65536u               /* a frame of entries is ended beyond so many bytes */
 #define HEAD 4u
+#define HELLO_MOST 16384u /* bytes of a HELLO at most, of a roster of 1000 mirrors too: a stranger can pin no more */
 
 bool glas_links_open(glas_core *core)
 {
@@ -138,7 +139,7 @@ static glas_link *free_link(glas_core *core)
 static bool open_link(glas_core *core, glas_link *link, uint32_t number)
 {
     size_t vector = core->mirrors * sizeof(uint64_t);
-    *link = (glas_link){.used = true, .number = number, .peer = GLAS_NO_MIRROR, .heard = core->clock, .probed = core->clock, .pong_due = INT64_MIN,
+    *link = (glas_link){.used = true, .number = number, .peer = GLAS_NO_MIRROR, .heard = core->clock, .since = core->clock, .probed = core->clock, .pong_due = INT64_MIN,
                         .out = {.heap = &core->heap, .most = core->config.max_link_buffer},
                         .later = {.heap = &core->heap, .most = core->config.max_link_buffer}};
     link->in_vector = glas_heap_resize(&core->heap, NULL, 0, vector);
@@ -586,7 +587,7 @@ static bool take_next(glas_core *core, glas_link *link)
     if (left < HEAD) return false;
     const uint8_t *p = link->in + link->in_at;
     size_t n = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
-    if (n == 0 || n > core->config.max_link_buffer) return malformed(core, link, link->in_offset), false;
+    if (n == 0 || n > (link->greeted ? core->config.max_link_buffer : HELLO_MOST)) return malformed(core, link, link->in_offset), false;
     if (left - HEAD < n) return false;
     uint64_t offset = link->in_offset + HEAD;
     glas_reader reader = glas_reader_over(p + HEAD, n);
@@ -612,22 +613,34 @@ static void take_all(glas_core *core, glas_link *link)
     link->in_at = 0;
 }
 
+static void receive(glas_core *core, glas_link *link, const char *p, size_t n)
+{
+    if (!glas_heap_reserve(&core->heap, &link->in, &link->in_capacity, link->in_n + n, 1)) {
+        glas_link_close(core, link, GLAS_T("out of memory while receiving"));
+        return;
+    }
+    memcpy(link->in + link->in_n, p, n);
+    link->in_n += n;
+    if (!link->stalled) take_all(core, link);
+}
+
 void glas_link_bytes(glas_core *core, uint32_t number, glas_bytes bytes)
 {
     glas_link *link = find(core, number);
     if (link == NULL || bytes.n == 0) return;
     link->heard = core->clock;
-    if (bytes.n > 2 * core->config.max_link_buffer || link->in_n > 2 * core->config.max_link_buffer - bytes.n) {
+    size_t at = 0;
+    while (link->used && !link->greeted && at < bytes.n) { /* nothing is kept here but a HELLO that is not whole yet */
+        size_t room = HEAD + HELLO_MOST - link->in_n, n = bytes.n - at < room ? bytes.n - at : room;
+        receive(core, link, bytes.p + at, n);
+        at += n;
+    }
+    if (!link->used || at == bytes.n) return;
+    if (bytes.n - at > 2 * core->config.max_link_buffer || link->in_n > 2 * core->config.max_link_buffer - (bytes.n - at)) {
         glas_link_close(core, link, GLAS_T("more bytes wait for their causes than max_link_buffer allows"));
         return;
     }
-    if (!glas_heap_reserve(&core->heap, &link->in, &link->in_capacity, link->in_n + bytes.n, 1)) {
-        glas_link_close(core, link, GLAS_T("out of memory while receiving"));
-        return;
-    }
-    memcpy(link->in + link->in_n, bytes.p, bytes.n);
-    link->in_n += bytes.n;
-    if (!link->stalled) take_all(core, link);
+    receive(core, link, bytes.p + at, bytes.n - at);
 }
 
 /* Each round takes at least an item, or is the last. */
@@ -685,6 +698,11 @@ static void probe(glas_core *core, glas_link *link, int64_t *wake)
 {
     if (core->clock - link->heard > core->config.silent_us) {
         glas_link_close(core, link, GLAS_T("not a byte came for longer than silent allows"));
+        return;
+    }
+    if (core->clock < link->since) link->since = core->clock;
+    if (!link->greeted && core->clock - link->since > core->config.silent_us) {
+        glas_link_close(core, link, GLAS_T("it was not introduced for longer than silent allows"));
         return;
     }
     if (link->greeted && (link->probed == INT64_MIN || core->clock - link->probed >= core->config.ping_us || core->clock < link->probed)) {
