@@ -150,6 +150,7 @@ static bool ship(glas_core *core, const glas_call *call, glas_reply *reply)
 /* One attempt of a call; true: it goes on later. */
 static bool attempt(glas_core *core, const glas_call *call, glas_reply *reply)
 {
+    if (call->form == GLAS_REMOTE && !glas_may_answer(core, call->started_at)) return wait_here(core, call, reply);
     switch (glas_call_attempt(core, call, reply)) {
     case GLAS_ENDED: return false;
     case GLAS_WAITS: return wait_here(core, call, reply);
