@@ -13,7 +13,8 @@
 
 /* Bugs planted on purpose, so that tests see the checkers go red; 0 in every build that is not such a test.
  * 1: an entry is applied twice. 2: an entry is applied before its causes. 3: a repeated shipped call runs again. 4: undo forgets queues.
- * 5: recovery loses the frontier of others' logs. */
+ * 5: recovery loses the frontier of others' logs. 6: a reply does not wait for its frontier. 7: a replica is as fresh as a probe's answer is,
+ * not its question. 8: a probe is answered before the entries that were there when it came. */
 #ifndef GLAS_PLANT
 #define GLAS_PLANT 0
 #endif
