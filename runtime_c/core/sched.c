@@ -103,7 +103,8 @@ static glas_call *keep(glas_core *core, const glas_call *call)
 
 static void busy(glas_core *core, const glas_call *call, glas_reply *reply)
 {
-    glas_reply_abort(core, call, GLAS_WHY_BUSY, GLAS_T("too many calls wait here already"), reply);
+    bool full = core->calls_used == core->call_count;
+    glas_reply_abort(core, call, GLAS_WHY_BUSY, full ? GLAS_T("too many calls wait here already") : GLAS_T("out of memory: the call cannot wait here"), reply);
 }
 
 /* False: it ended at once, and `reply` says how. */
