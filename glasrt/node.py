@@ -118,10 +118,9 @@ class Node:
         self._retry = _RETRY_LEAST
         self._retry_handle: asyncio.TimerHandle | None = None
         self._disk_works = True
-        self._snapshot_asked = False
         sizes = store.sizes()
         self._since_snapshot = sizes.journal
-        self._snapshot_size = sizes.snapshot
+        self._snapshot_at = self._snapshot_step = max(_SNAPSHOT_LEAST, 2 * sizes.snapshot)
         self.durable = store.position
         self._recover()
 
@@ -378,19 +377,19 @@ class Node:
     # ---------------------------------------------------------------- disk
 
     def _ask_snapshot(self) -> None:
-        most = max(_SNAPSHOT_LEAST, 2 * self._snapshot_size)
-        if not self._snapshot_asked and self._since_snapshot > most:
-            self._snapshot_asked = True
-            self._core.snapshot(now_us())
-            for output in self._core.poll():
-                self._take(output)
+        """Asks when the journal has grown enough; where memory lacked, again after as much growth."""
+        if self._since_snapshot <= self._snapshot_at:
+            return
+        self._snapshot_at = self._since_snapshot + self._snapshot_step
+        self._core.snapshot(now_us())
+        for output in self._core.poll():
+            self._take(output)
 
     def _take_snapshot(self, output: Snapshot) -> None:
         self._to_commit.append(output)
         self._held_bytes += len(output.data)
-        self._snapshot_size = len(output.data)
         self._since_snapshot = 0
-        self._snapshot_asked = False
+        self._snapshot_at = self._snapshot_step = max(_SNAPSHOT_LEAST, 2 * len(output.data))
 
     def _commit(self) -> None:
         """Everything that has come together, in one transaction, off the loop."""

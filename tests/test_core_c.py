@@ -116,7 +116,7 @@ def test_core(name: str, program: str, folder: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("plant", range(1, 6))
+@pytest.mark.parametrize("plant", range(1, 9))
 def test_planted_bug_is_found(plant: int, folder: Path) -> None:
     """A suite that no bug turns red checks nothing: with each planted bug some program must fail."""
     quick = "gcc" if _works("gcc", folder) else "zig"
@@ -128,7 +128,7 @@ def test_planted_bug_is_found(plant: int, folder: Path) -> None:
     changed = _compile(compiler, planted, out, [f"-DGLAS_PLANT={plant}"])
     kept = [path for path in _core_objects(quick, folder) if path.name not in {made.name for made in changed}]
     shared = [built / f"{source.stem}.o" for source in SHARED]
-    for program in ("test_cluster", "test_txn", "test_bytes"):
+    for program in ("test_cluster", "test_txn", "test_bytes", "test_frontier"):
         _link(compiler, [*changed, *kept, *shared, built / f"{program}.o"], out / program)
         if _run([str(out / program)]).returncode != 0:
             return

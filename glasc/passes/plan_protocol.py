@@ -22,7 +22,7 @@ from glasc.ir_walk import statements
 from glasc.source import Span
 from glasc.types import Bounded, Cell, Counter, Dict, Queue, Record, StateKind, Type, Variant
 
-CORE_WIRE = 1  # GLAS_WIRE_VERSION of runtime_c/core
+CORE_WIRE = 2  # GLAS_WIRE_VERSION of runtime_c/core
 MAX_STATES = 256
 MAX_EFFECTS = 64
 MAX_PLACES = 64
@@ -250,6 +250,9 @@ _SHIPPED = (
     ),
     Message(5, "reply", "number, time, frontier, outcome, then the result, or reason and message"),
     Message(6, "done", "number of a request whose reply is not needed any more"),
+    Message(
+        10, "open", "numbers of requests still open; in the last, up to which number all others are over"
+    ),
 )
 _FRAME = "length of what follows in 4 bytes, low one first; number of the message; its parts"
 

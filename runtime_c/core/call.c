@@ -87,6 +87,19 @@ static glas_status remember(glas_core *core, const glas_call *shipped)
     return glas_no_memory(&core->txn);
 }
 
+/* Of calls of one mirror that it has not said to have answers of, only so many are remembered. */
+static bool may_remember(const glas_core *core, const glas_call *shipped)
+{
+    return shipped == NULL || core->peers[shipped->started_at].done_count < core->config.max_waiting;
+}
+
+static glas_status remembers_too_many(glas_core *core, const glas_call *shipped)
+{
+    glas_text parts[] = {GLAS_T("too many answers wait here for "), core->peers[shipped->started_at].name, GLAS_T(" to say that it has them")};
+    core->txn.message = glas_txn_text(&core->txn, parts, 3);
+    return GLAS_WAIT;
+}
+
 /* A transaction that changed nothing is no entry; `start` always is one, so that all mirrors learn of it. */
 static glas_status record(glas_core *core, const glas_call *shipped)
 {
@@ -97,7 +110,7 @@ static glas_status record(glas_core *core, const glas_call *shipped)
         return GLAS_OK;
     }
     if (!make_entry(core, &kept, &needed)) return glas_no_memory(&core->txn);
-    if (shipped != NULL && core->peers[shipped->started_at].done_count >= core->config.max_waiting) return busy(core);
+    if (!may_remember(core, shipped)) return remembers_too_many(core, shipped);
     if (!kept && !is_start) return remember(core, shipped);
     if (needed && !glas_fits(core, core->scratch.n)) return glas_txn_error(&core->txn, "too large: max_link_buffer does not allow to send what it changed to the other mirrors");
     if (needed && GLAS_LOG_COST(core->scratch.n) > core->config.max_log) return glas_txn_error(&core->txn, "too large: max_log does not allow to keep what it changed for the other mirrors");

@@ -1,6 +1,8 @@
 /* The one door: glas_open, glas_step, glas_poll, glas_close. What each input and output means is said in glas_core.h. */
 #include "core.h"
 
+#define KEPT_BUFFER 65536u /* bytes of a buffer that are kept for its next use */
+
 /* ------------------------------------------------------------------ opening */
 
 static glas_core *say(char *error, size_t size, const char *message)
@@ -95,7 +97,7 @@ static bool open_parts(glas_core *core)
     core->states = glas_heap_resize(&core->heap, NULL, 0, (app->state_count + 1) * sizeof *core->states);
     if (core->states == NULL) return false;
     memset(core->states, 0, (app->state_count + 1) * sizeof *core->states);
-    return open_peers(core) && glas_states_open(core) && open_routes(core) && glas_log_open(core) && glas_links_open(core) && glas_sched_open(core);
+    return open_peers(core) && glas_states_open(core) && open_routes(core) && glas_log_open(core) && glas_links_open(core) && glas_sched_open(core) && glas_out_reserve(core, 0);
 }
 
 glas_core *glas_open(const glas_app *app, const glas_config *config, const glas_allocator *allocator, char *error, size_t error_size)
@@ -167,6 +169,28 @@ void glas_close(glas_core *core)
 
 /* ------------------------------------------------------------------ inputs */
 
+/* A buffer that one large value has made large is not kept for small ones. */
+static void shrink(glas_writer *writer)
+{
+    if (writer->capacity > KEPT_BUFFER && writer->n == 0) glas_writer_close(writer);
+}
+
+static void shrink_all(glas_core *core)
+{
+    core->scratch.n = core->text.n = core->replies.n = 0; /* nothing in them outlives a step and its outputs */
+    glas_writer *const writers[] = {&core->scratch, &core->text, &core->replies, &core->journal, &core->out_bytes};
+    for (size_t i = 0; i < sizeof writers / sizeof *writers; i++) shrink(writers[i]);
+    for (uint32_t i = 0; i < core->link_count; i++) {
+        glas_link *link = &core->links[i];
+        if (!link->used) continue;
+        shrink(&link->out);
+        shrink(&link->later);
+        if (link->in_n != 0 || link->in_capacity <= KEPT_BUFFER) continue;
+        link->in = glas_heap_resize(&core->heap, link->in, link->in_capacity, 0);
+        link->in_capacity = 0;
+    }
+}
+
 /* Outputs given by the last polls are dead now. */
 static void settle(glas_core *core)
 {
@@ -179,6 +203,7 @@ static void settle(glas_core *core)
         core->links[i].out.n = 0;
         core->links[i].out_given = false;
     }
+    shrink_all(core);
 }
 
 static void loaded(const glas_core *core, bool ok, const char *error, glas_reply *reply)
@@ -429,6 +454,8 @@ static bool poll_links(glas_core *core, glas_output *output)
     return false;
 }
 
+static const char LOST[] = "out of memory: what more there was to say is lost";
+
 /* Where nothing was ever written there is no address to count from. */
 static glas_bytes out_text(const glas_core *core, size_t at, size_t n)
 {
@@ -442,6 +469,7 @@ static void give_reply(const glas_core *core, const glas_outgoing *from, glas_re
     reply->body = out_text(core, from->at, from->n);
     reply->message = out_text(core, message_at, from->message_n);
     reply->content_type = out_text(core, type_at, from->type_n);
+    if (from->lost || (reply->outcome != GLAS_COMMITTED && from->message_n == 0)) reply->message = (glas_bytes){LOST, sizeof LOST - 1};
     reply->result = from->result;
 }
 

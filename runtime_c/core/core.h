@@ -1,7 +1,7 @@
 /* The core from inside: one struct per concept, and what each file offers the files above it.
  *
  * Order, lowest first (a file uses only what stands above it here): mem wire json value table queue | txn state | entry | outbox log
- * journal snapshot | call link ship sched http inspect | core. The few calls upwards are listed in tests/test_tidy.py.
+ * journal snapshot | call frame hello link ship sched http inspect | core. The few calls upwards are listed in tests/test_tidy.py.
  * Vocabulary: semantics.md section 1.
  */
 #ifndef GLAS_CORE_INTERNAL_H
@@ -13,12 +13,13 @@
 
 /* Bugs planted on purpose, so that tests see the checkers go red; 0 in every build that is not such a test.
  * 1: an entry is applied twice. 2: an entry is applied before its causes. 3: a repeated shipped call runs again. 4: undo forgets queues.
- * 5: recovery loses the frontier of others' logs. */
+ * 5: recovery loses the frontier of others' logs. 6: a reply does not wait for its frontier. 7: a replica is as fresh as a probe's answer is,
+ * not its question. 8: a probe is answered before the entries that were there when it came. */
 #ifndef GLAS_PLANT
 #define GLAS_PLANT 0
 #endif
 
-#define GLAS_WIRE_VERSION 1
+#define GLAS_WIRE_VERSION 2
 #define GLAS_NO_MIRROR UINT32_MAX
 #define GLAS_NEVER INT64_MAX
 #define GLAS_TIME_MOST (INT64_MAX / 8) /* clocks and waits are held within, so that sums of a few cannot overflow */
@@ -133,6 +134,9 @@ typedef struct glas_session {
     uint64_t number;
     uint8_t *result;
     uint32_t n;
+    bool due;       /* asked for again: to be sent, once so many own entries have been */
+    bool open;      /* named as open, in a list of such that has not ended */
+    uint64_t after;
 } glas_session;
 
 /* ------------------------------------------------------------------ links */
@@ -150,13 +154,20 @@ typedef struct glas_link {
     int64_t in_time;      /* of the last entry received on this link */
     uint64_t *in_vector, *out_vector; /* last frontier received and sent here */
     glas_writer out;
-    glas_writer later;    /* requests and replies that must not overtake entries which the window holds back */
-    uint64_t later_after; /* they go out once so many own entries have */
+    glas_writer later;    /* answers that wait to be sent */
+    size_t later_at;      /* of it, so much has been */
+    bool answers_full;    /* calls from there wait until answers have room again */
+    bool repeats;         /* remembered answers are asked for */
+    uint32_t unsent;      /* shipped calls to be sent there; or fewer, where some have ended */
+    uint32_t open_at;     /* the slot from which on shipped calls are to be named as open */
+    uint64_t open_most;   /* shipped calls beyond this number need not be */
+    size_t unheard, probed_bytes; /* bytes of requests and answers sent of which no pong has come yet; those before `room_probe` */
+    int64_t room_probe;   /* the time in the probe behind these bytes */
     bool out_given; /* poll gave `out`: emptied at the next step */
     uint64_t sent;  /* own entries sent */
     int64_t sent_time;
     uint64_t acked; /* of its log: last acknowledgement sent */
-    int64_t heard, probed;
+    int64_t heard, probed, since; /* since: when it came up */
     int64_t pong_due; /* a probe to be answered once all entries have been sent; INT64_MIN: none */
 } glas_link;
 
@@ -168,11 +179,12 @@ typedef enum glas_form { GLAS_TYPED = 0, GLAS_AS_HTTP, GLAS_AS_RPC, GLAS_REMOTE 
 typedef struct glas_call {
     bool used;
     bool shipped; /* to `to`, as `number`; else it waits here for a change */
+    bool unsent;  /* shipped: to be sent on the present link, behind `after` own entries */
     bool kept;    /* it stands in core->calls: args and body are heap copies */
     glas_form form;
     uint32_t method, started_at, to;
     uint64_t id;       /* the driver's, or of a remote call the sender's number */
-    uint64_t number;   /* where shipped */
+    uint64_t number, after; /* where shipped */
     uint64_t incarnation, lowest; /* of a remote call: its sender's, and the lowest number that the sender still waits for */
     int64_t deadline;
     void *args;
@@ -184,7 +196,7 @@ typedef struct glas_outgoing {
     uint32_t link;
     uint64_t barrier;
     size_t at, n; /* bytes in core->out_bytes */
-    bool has_reply, has_result;
+    bool has_reply, lost; /* lost: memory did not suffice for what the reply says beyond its outcome */
     glas_reply reply;
     size_t message_n, type_n; /* of a reply: bytes are body, message, content type one after the other */
     const glas_type *result_type;
@@ -248,6 +260,7 @@ struct glas_core {
     glas_call *calls;
     uint32_t call_count; /* slots, free ones included */
     uint32_t calls_used, calls_shipped;
+    uint32_t calls_kept; /* of those used, calls that were given here: the driver waits for their ends */
     uint64_t call_serial;
     uint64_t waiting_reads[GLAS_MASK_WORDS]; /* what the calls waiting here read, all together */
     bool calls_awake;
@@ -333,7 +346,6 @@ static inline uint64_t glas_log_held(const glas_own_log *log)
     return log->end - log->cut + log->count * (uint64_t)sizeof(glas_own_entry);
 }
 bool glas_log_has_room(const glas_core *core, size_t n);
-void glas_put_vector(const glas_core *core, glas_writer *writer, uint64_t *last); /* this frontier, as steps from *last */
 bool glas_take_vector(const glas_core *core, glas_reader *reader, uint64_t *last);
 
 /* Said where a snapshot or journal is of another roster, by whoever finds it. */
@@ -349,9 +361,11 @@ void glas_journal_fresh(glas_core *core, uint32_t from);
 void glas_journal_acked(glas_core *core);
 bool glas_journal_load(glas_core *core, glas_bytes bytes, uint64_t end, char *error, size_t error_size);
 bool glas_session_keep(glas_core *core, uint32_t peer, uint64_t number, const uint8_t *result, size_t n);
-const glas_session *glas_session_find(const glas_core *core, uint32_t peer, uint64_t number);
+glas_session *glas_session_find(glas_core *core, uint32_t peer, uint64_t number);
 void glas_session_forget(glas_core *core, uint32_t peer, uint64_t number);
 void glas_session_prune(glas_core *core, uint32_t peer, uint64_t below);
+void glas_session_drop_closed(glas_core *core, uint32_t peer, uint64_t most);
+void glas_session_none_due(glas_core *core, uint32_t peer);
 
 /* snapshot.c */
 void glas_snapshot_write(glas_core *core);
@@ -364,6 +378,7 @@ void glas_out_close_link(glas_core *core, uint32_t number, glas_text reason);
 void glas_out_bye(glas_core *core, uint32_t number, const uint8_t *frame, size_t n); /* last bytes before a close */
 void glas_out_reply(glas_core *core, const glas_reply *reply, const glas_type *result_type);
 bool glas_out_has_room(const glas_core *core);
+bool glas_out_reserve(glas_core *core, uint32_t calls);
 void glas_out_settle(glas_core *core);
 bool glas_out_waiting(const glas_core *core);
 void glas_out_release(glas_core *core);
@@ -379,29 +394,41 @@ void glas_reply_abort(const glas_core *core, const glas_call *call, int32_t reas
 void glas_reply_unknown(const glas_core *core, const glas_call *call, glas_text message, glas_reply *reply);
 void glas_reply_result(glas_core *core, const glas_call *call, const void *result, glas_reply *reply);
 
-/* link.c: streams, frames, handshake, entries on the way */
+/* frame.c: frames, how a link ends */
+enum { FRAME_HELLO = 1, FRAME_ENTRIES, FRAME_ACK, FRAME_REQUEST, FRAME_REPLY, FRAME_DONE, FRAME_PING, FRAME_PONG, FRAME_BYE, FRAME_OPEN };
+enum { FRAME_HEAD = 4 };
+size_t glas_frame_begin(glas_writer *writer, uint8_t kind);
+void glas_frame_end(glas_core *core, glas_link *link, glas_writer *writer, size_t begin);
+/* What taking a frame came to. STALLED: its causes have not been applied yet, it stays where it is. */
+typedef enum glas_taken { GLAS_TAKEN, GLAS_STALLED, GLAS_REFUSED_FRAME } glas_taken;
+glas_link *glas_link_of(const glas_core *core, uint32_t peer); /* NULL: cut off */
+glas_text glas_link_name(const glas_core *core, const glas_link *link);
+void glas_link_close(glas_core *core, glas_link *link, glas_text reason);
+void glas_link_refuse(glas_core *core, glas_link *link, const glas_text *parts, size_t count); /* tells the other end why, and closes */
+void glas_link_release(glas_core *core, glas_link *link);
+
+/* hello.c: the handshake */
+void glas_put_hello(glas_core *core, glas_link *link);
+glas_taken glas_take_hello(glas_core *core, glas_link *link, glas_reader *reader);
+void glas_replace_link(glas_core *core, uint32_t peer); /* one link a mirror: the older one is closed */
+
+/* link.c: streams, entries on the way */
 void glas_link_up(glas_core *core, uint32_t number, glas_bytes name);
 void glas_link_down(glas_core *core, uint32_t number);
 void glas_link_bytes(glas_core *core, uint32_t number, glas_bytes bytes);
 void glas_links_pump(glas_core *core);  /* sends what there is to send */
 void glas_links_resume(glas_core *core); /* goes on with links that waited for causes */
 void glas_links_turn(glas_core *core, int64_t *wake);
-void glas_link_close(glas_core *core, glas_link *link, glas_text reason);
 bool glas_links_open(glas_core *core);
 void glas_links_close(glas_core *core);
-glas_link *glas_link_of(const glas_core *core, uint32_t peer); /* NULL: cut off */
-enum { FRAME_HELLO = 1, FRAME_ENTRIES, FRAME_ACK, FRAME_REQUEST, FRAME_REPLY, FRAME_DONE, FRAME_PING, FRAME_PONG, FRAME_BYE };
-size_t glas_frame_begin(glas_writer *writer, uint8_t kind);
-void glas_frame_end(glas_core *core, glas_link *link, glas_writer *writer, size_t begin);
-/* Where a frame that carries this mirror's frontier is written: behind all entries that there are. */
-glas_writer *glas_link_ordered(glas_core *core, glas_link *link);
-/* What taking a frame came to. STALLED: its causes have not been applied yet, it stays where it is. */
-typedef enum glas_taken { GLAS_TAKEN, GLAS_STALLED, GLAS_REFUSED_FRAME } glas_taken;
 
 /* ship.c: calls carried out by another mirror */
 bool glas_may_ship(glas_core *core, const glas_call *call); /* false: too large, or out of memory */
 bool glas_ship(glas_core *core, glas_call *call, uint32_t to);
-void glas_ship_again(glas_core *core, glas_link *link);
+void glas_ship_again(glas_core *core, glas_link *link); /* a new link: what waits there is to be sent on it */
+void glas_ship_pump(glas_core *core, glas_link *link);  /* sends what there is room for */
+bool glas_may_answer(glas_core *core, uint32_t peer);
+glas_taken glas_take_open(glas_core *core, glas_link *link, glas_reader *reader);
 glas_taken glas_take_request(glas_core *core, glas_link *link, glas_reader *reader);
 glas_taken glas_take_reply(glas_core *core, glas_link *link, glas_reader *reader);
 glas_taken glas_take_done(glas_core *core, glas_link *link, glas_reader *reader);

@@ -126,6 +126,18 @@ void glas_journal_acked(glas_core *core)
 
 /* ------------------------------------------------------------------ sessions: answers to shipped calls, kept for repeats */
 
+/* Those of a mirror stand in the order of their numbers. The first one of at least `call`: */
+static uint32_t session_at(const glas_peer *peer, uint64_t call)
+{
+    uint32_t low = 0, high = peer->done_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (peer->done[middle].number < call) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
 bool glas_session_keep(glas_core *core, uint32_t number, uint64_t call, const uint8_t *result, size_t n)
 {
     glas_peer *peer = &core->peers[number];
@@ -133,38 +145,60 @@ bool glas_session_keep(glas_core *core, uint32_t number, uint64_t call, const ui
     uint8_t *copy = glas_heap_resize(&core->heap, NULL, 0, n);
     if (copy == NULL && n != 0) return false;
     if (n != 0) memcpy(copy, result, n);
-    peer->done[peer->done_count++] = (glas_session){.number = call, .result = copy, .n = (uint32_t)n};
+    uint32_t at = session_at(peer, call);
+    memmove(peer->done + at + 1, peer->done + at, (peer->done_count++ - at) * sizeof *peer->done);
+    peer->done[at] = (glas_session){.number = call, .result = copy, .n = (uint32_t)n};
     return true;
 }
 
-const glas_session *glas_session_find(const glas_core *core, uint32_t number, uint64_t call)
+glas_session *glas_session_find(glas_core *core, uint32_t number, uint64_t call)
 {
-    const glas_peer *peer = &core->peers[number];
-    for (uint32_t i = 0; i < peer->done_count; i++)
-        if (peer->done[i].number == call) return &peer->done[i];
-    return NULL;
+    glas_peer *peer = &core->peers[number];
+    uint32_t at = session_at(peer, call);
+    return at < peer->done_count && peer->done[at].number == call ? &peer->done[at] : NULL;
+}
+
+/* Drops [from, to) of a mirror's. */
+static void drop_sessions(glas_core *core, glas_peer *peer, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++) glas_heap_resize(&core->heap, peer->done[i].result, peer->done[i].n, 0);
+    if (from == to) return;
+    memmove(peer->done + from, peer->done + to, (peer->done_count - to) * sizeof *peer->done);
+    peer->done_count -= to - from;
 }
 
 void glas_session_prune(glas_core *core, uint32_t number, uint64_t below)
 {
     glas_peer *peer = &core->peers[number];
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < peer->done_count; i++) {
-        if (peer->done[i].number >= below) peer->done[kept++] = peer->done[i];
-        else glas_heap_resize(&core->heap, peer->done[i].result, peer->done[i].n, 0);
-    }
-    peer->done_count = kept;
+    drop_sessions(core, peer, 0, session_at(peer, below));
 }
 
 void glas_session_forget(glas_core *core, uint32_t number, uint64_t call)
 {
     glas_peer *peer = &core->peers[number];
+    uint32_t at = session_at(peer, call);
+    if (at < peer->done_count && peer->done[at].number == call) drop_sessions(core, peer, at, at + 1);
+}
+
+/* Keeps of those up to `most` only the ones marked as open. */
+void glas_session_drop_closed(glas_core *core, uint32_t number, uint64_t most)
+{
+    glas_peer *peer = &core->peers[number];
+    uint32_t kept = 0;
     for (uint32_t i = 0; i < peer->done_count; i++) {
-        if (peer->done[i].number != call) continue;
-        glas_heap_resize(&core->heap, peer->done[i].result, peer->done[i].n, 0);
-        peer->done[i] = peer->done[--peer->done_count];
-        return;
+        glas_session *it = &peer->done[i];
+        if (it->open || it->number > most) peer->done[kept++] = *it;
+        else glas_heap_resize(&core->heap, it->result, it->n, 0);
     }
+    peer->done_count = kept;
+    for (uint32_t i = 0; i < kept; i++) peer->done[i].open = false;
+}
+
+/* What was asked for on an earlier link is asked for again. */
+void glas_session_none_due(glas_core *core, uint32_t number)
+{
+    glas_peer *peer = &core->peers[number];
+    for (uint32_t i = 0; i < peer->done_count; i++) peer->done[i].due = peer->done[i].open = false;
 }
 
 /* ------------------------------------------------------------------ loading */

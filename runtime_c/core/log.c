@@ -93,15 +93,6 @@ bool glas_vector_applied(const glas_core *core, const uint64_t *vector, uint32_t
     return true;
 }
 
-void glas_put_vector(const glas_core *core, glas_writer *writer, uint64_t *last)
-{
-    for (uint32_t i = 0; i < core->mirrors; i++) {
-        core->vector[i] = glas_frontier(core, i) - last[i];
-        last[i] += core->vector[i];
-    }
-    glas_put_causes(core, writer, core->vector);
-}
-
 bool glas_take_vector(const glas_core *core, glas_reader *reader, uint64_t *last)
 {
     uint64_t count;

@@ -70,6 +70,7 @@ void glas_call_free(glas_core *core, glas_call *call)
     glas_heap_resize(&core->heap, call->args, type->size, 0);
     glas_drop_text(&core->heap, &call->body);
     core->calls_shipped -= call->shipped;
+    core->calls_kept -= call->form != GLAS_REMOTE;
     core->calls_used--;
     *call = (glas_call){0};
 }
@@ -79,7 +80,7 @@ static glas_call *keep(glas_core *core, const glas_call *call)
 {
     glas_call *slot = glas_call_slot(core);
     const glas_type *type = core->app->methods[call->method].args;
-    if (slot == NULL) return NULL;
+    if (slot == NULL || !glas_out_reserve(core, core->calls_kept + 1)) return NULL;
     void *args = glas_heap_resize(&core->heap, NULL, 0, type->size);
     if (args == NULL) return NULL;
     if (type->plain) memcpy(args, call->args, type->size);
@@ -98,12 +99,14 @@ static glas_call *keep(glas_core *core, const glas_call *call)
     slot->args = args;
     slot->body = body;
     core->calls_used++;
+    core->calls_kept += call->form != GLAS_REMOTE;
     return slot;
 }
 
 static void busy(glas_core *core, const glas_call *call, glas_reply *reply)
 {
-    glas_reply_abort(core, call, GLAS_WHY_BUSY, GLAS_T("too many calls wait here already"), reply);
+    bool full = core->calls_used == core->call_count;
+    glas_reply_abort(core, call, GLAS_WHY_BUSY, full ? GLAS_T("too many calls wait here already") : GLAS_T("out of memory: the call cannot wait here"), reply);
 }
 
 /* False: it ended at once, and `reply` says how. */
@@ -151,6 +154,7 @@ static bool ship(glas_core *core, const glas_call *call, glas_reply *reply)
 /* One attempt of a call; true: it goes on later. */
 static bool attempt(glas_core *core, const glas_call *call, glas_reply *reply)
 {
+    if (call->form == GLAS_REMOTE && !glas_may_answer(core, call->started_at)) return wait_here(core, call, reply);
     switch (glas_call_attempt(core, call, reply)) {
     case GLAS_ENDED: return false;
     case GLAS_WAITS: return wait_here(core, call, reply);
