@@ -45,9 +45,9 @@ from glasc.emit.model import (
 from glasc.emit.names import Names, constant, identifier, member, prefix
 from glasc.emit.python import PyNames, py_method
 from glasc.emit.types import TypeTable
-from glasc.ir_walk import statements
+from glasc.ir_walk import statements, types_in
 from glasc.passes.plan_protocol import Protocol
-from glasc.passes.to_c_body import Body, Context, Exprs, body_types, source_note
+from glasc.passes.to_c_body import Body, Context, Exprs, source_note
 from glasc.plan_json import plan_text
 from glasc.types import Bounded, Cell, Counter, Dict, Queue, Record, StateKind, Type
 
@@ -79,7 +79,8 @@ class _Writer:
         self._protocol = protocol
         self._prefix = prefix(program.name)
         self._methods = tuple(program.method(row.name) for row in protocol.methods)
-        self._types = TypeTable(self._prefix, program.type_names)
+        self._aliases = tuple((named.name, named.type) for named in program.type_names)
+        self._types = TypeTable(self._prefix, self._aliases)
         self._args: dict[str, CType] = {}
         self._add_types()
         constants = Names()
@@ -96,7 +97,7 @@ class _Writer:
         """Named types first, then by where they come up; a result without a name is called after its
         method.
         """
-        for _, kind in self._program.type_names:
+        for _, kind in self._aliases:
             self._types.add(kind)
         for state in self._program.states:
             for part in _state_types(state.kind):
@@ -108,14 +109,15 @@ class _Writer:
             if args is not None:
                 self._args[method.name] = args
         for method in self._methods:
-            for kind in body_types(method):
-                self._types.add(kind)
+            for stmt in statements(method.body):
+                for kind in types_in(stmt):
+                    self._types.add(kind)
 
     def app(self) -> App:
         """The whole view."""
         self._check_sizes()
         program = self._program
-        py_names = PyNames(program.type_names)
+        py_names = PyNames(self._aliases)
         calls = tuple(self._call(method, py_names) for method in self._methods if method.kind == "rpc")
         return App(
             name=program.name,

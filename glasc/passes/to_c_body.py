@@ -16,7 +16,7 @@ from glasc.emit.model import Braced, Case, Chained, CStmt, Line, Note
 from glasc.emit.names import Names, member
 from glasc.emit.types import TypeTable
 from glasc.ir_check import op_type
-from glasc.ir_walk import falls_through, operands, statements, subexpressions, variables
+from glasc.ir_walk import falls_through, statements, variables
 from glasc.source import Span
 from glasc.types import BOOL, INT, TEXT, TIME, UNIT, Record, Type
 
@@ -445,21 +445,3 @@ def source_note(span: Span) -> str:
     name = span.source.name.replace("\\", "/").rpartition("/")[2]
     code = span.source.line(span.line).partition("  #")[0].strip()
     return c_comment(f"{name}:{span.line}  {code}")
-
-
-def body_types(method: ir.Method) -> Iterator[Type]:
-    """Types of the values that a body handles, in the order of the text; some more than once."""
-    for stmt in statements(method.body):
-        yield from (part.type for operand in operands(stmt) for part in subexpressions(operand))
-        match stmt:
-            case (
-                ir.Let(op=ir.JsonRead(type=kind))
-                | ir.Let(var=ir.Var(type=kind))
-                | ir.Declare(var=ir.Var(type=kind))
-            ):
-                yield kind
-            case ir.ForRows(key=key, value=value) | ir.ChooseRow(key=key, value=value):
-                yield key.type
-                yield value.type
-            case ir.Match(arms=arms):
-                yield from (arm.var.type for arm in arms if arm.var is not None)
