@@ -19,24 +19,17 @@ from glasc.emit.flat import (
     c_pack,
     c_params,
     c_unpack,
-    flatten,
-    parameter_names,
-    result_names,
+    flatten_parameters,
+    flatten_result,
 )
 from glasc.emit.literals import c_bool, c_comment, c_string
 from glasc.emit.model import (
     App,
-    Braced,
     Call,
-    Case,
-    Chained,
-    CStmt,
     CType,
     EffectRow,
     Function,
-    Line,
     MethodRow,
-    Note,
     OwnerFunction,
     PlaceRow,
     SegmentRow,
@@ -157,14 +150,13 @@ class _Writer:
     def _function(self, context: Context, method: ir.Method) -> Function:
         params = {var.name: f"args->{member(var.name)}" for var in method.params}
         declarations, body = Body(context, method, params).run()
-        opening: list[str] = []
-        if _mentions(body, "args->"):
-            opening.append(f"const {self._args[method.name].name} *args = arguments;")
-        else:
-            opening.append("(void)arguments;")
-        result = self._types.piece(method.result).type
-        opening.append(f"{result} *result = results;" if _mentions(body, "*result") else "(void)results;")
-        opening += [] if _mentions(body, "txn") else ["(void)txn;"]
+        args = self._args.get(method.name)
+        kind = args.name if args is not None else "glas_unit"
+        opening = (
+            f"const {kind} *args = arguments;",
+            f"{self._types.piece(method.result).type} *result = results;",
+            "(void)txn, (void)args, (void)result;",
+        )
         return Function(
             name=self._runs[method.name],
             title=c_comment(method.title),
@@ -229,7 +221,7 @@ class _Writer:
         raise AssertionError(f"{state.name} has no owner")
 
     def _owner_function(self, state: ir.State) -> str:
-        return f"owner_of_{identifier(state.name)}"
+        return f"{self._prefix}_owner_of_{identifier(state.name)}"
 
     def _owner_functions(self) -> Iterator[OwnerFunction]:
         for state in self._program.states:
@@ -244,9 +236,9 @@ class _Writer:
     # ------------------------------------------------------------ direct calls
 
     def _call(self, method: ir.Method, py_names: PyNames) -> Call:
-        names = parameter_names()
-        flat_args = [(var, flatten(var.type, var.name, names)) for var in method.params]
-        flat_result = flatten(method.result, "", result_names())
+        flats = flatten_parameters([(var.name, var.type) for var in method.params])
+        flat_args = list(zip(method.params, flats, strict=True))
+        flat_result = flatten_result(method.result)
         args = self._args.get(method.name)
         base = self._prefix
         call, unpack, out = (f"{base}_{what}_{method.name}" for what in ("call", "unpack", "out"))
@@ -356,22 +348,3 @@ def _mask(numbers: Iterator[int]) -> tuple[str, ...]:
         words.append(f"UINT64_C(0x{bits & (2**64 - 1):x})")
         bits >>= 64
     return tuple(words) or ("0",)
-
-
-def _mentions(stmts: tuple[CStmt, ...], word: str) -> bool:
-    """Whether C uses a name; what it does not use must be said not to be used."""
-    return any(word in text for stmt in stmts for text in _texts(stmt))
-
-
-def _texts(stmt: CStmt) -> Iterator[str]:
-    match stmt:
-        case Line(text):
-            yield text
-        case Braced(head, body) | Case(head, body):
-            yield head
-            yield from (text for inner in body for text in _texts(inner))
-        case Chained(head, then, orelse):
-            yield head
-            yield from (text for inner in (*then, *orelse) for text in _texts(inner))
-        case Note():
-            return
