@@ -139,7 +139,7 @@ class EmbeddedMirror:
         reply = self._end(call, reply)
         return reply.status, reply.content_type.decode(), reply.body
 
-    def rpc(self, name: str, **args: Any) -> Any:
+    def rpc(self, name: str, /, **args: Any) -> Any:
         """An rpc method with its arguments by name, values as JSON has them. Raises CallError."""
         self._check_open()
         call = self._new_call()

@@ -505,6 +505,7 @@ def test_simplify_keeps_the_meaning_of_operators(op: str) -> None:
     before = ir.Program(
         name="t",
         version="1",
+        head=SPAN,
         stage="infer_effects",
         places=(),
         type_names=(),
