@@ -188,13 +188,15 @@ def _printable(path: Path) -> str:
 
 def _near(path: Path) -> str:
     """What else may have been meant by a path that is not there."""
-    found = sorted(each.name for each in path.parent.glob("*.glas")) if path.parent.is_dir() else []
+    found = sorted(each.stem for each in path.parent.glob("*.glas")) if path.parent.is_dir() else []
     if path.exists() or not found:
         return ""
-    from glasc.diagnostics import did_you_mean
+    import difflib
 
-    hint = did_you_mean(path.name, found) or f"programs there: {', '.join(found[:5])}"
-    return f"\nhint: {hint}"
+    close = difflib.get_close_matches(path.stem, found, n=1)
+    if close:
+        return f"\nhint: did you mean `{path.with_name(close[0])}.glas`?"
+    return f"\nhint: programs there: {', '.join(f'{name}.glas' for name in found[:5])}"
 
 
 def _dump(source: Source, name: str) -> str:

@@ -21,6 +21,7 @@ import pytest
 from glasc import build, driver, paths, targets
 from glasc.diagnostics import CompileErrors
 from glasc.emit.names import C_WORDS
+from glasc.passes.resolve import STATEMENTS
 from glasc.source import Source
 from glasc.whole_build import HOST_REQUIRES
 from glasrt.errors import BadArgument
@@ -185,7 +186,7 @@ def test_words_of_c(load: Load, words: list[str]) -> None:
     """
     name = f"words_{words[0]}"
     match = "".join(f'    {word} -> return "{word}"\n' for word in words)
-    methods = "".join(f"rpc {word}({word}: Int) -> Int\n  return {word}\n" for word in words)
+    methods = "".join(f"rpc {word}({word}: Int) -> Int\n  return {word}\n" for word in words if word not in STATEMENTS)
     states = "".join(f"db.{word} : counter\n" for word in words)
     app = load(
         f'app {name} version "1"\n'
@@ -209,7 +210,8 @@ def test_words_of_c(load: Load, words: list[str]) -> None:
         for word in words:
             assert mirror.which_one({word: None}) == word
             assert mirror.same_one({word: None}) == {word: None}
-            assert mirror.rpc(word, **{word: 3}) == 3
+            if word not in STATEMENTS:
+                assert mirror.rpc(word, **{word: 3}) == 3
 
 
 MACROS = """
