@@ -149,6 +149,7 @@ typedef struct glas_link {
     uint32_t in_capacity;
     size_t in_at, in_n;   /* unprocessed bytes: [in_at, in_n) */
     bool stalled;         /* the frame at in_at waits for its causes */
+    uint32_t waits_for;   /* where stalled: a mirror whose entries are among them */
     size_t in_frame;      /* within the frame at in_at: bytes of its body already applied (a stalled run of entries) */
     uint64_t in_offset;   /* stream offset of in[in_at], for messages */
     int64_t in_time;      /* of the last entry received on this link */
@@ -329,6 +330,7 @@ void glas_log_put_causes(const glas_core *core, glas_writer *writer); /* what wa
 /* `count` pairs of a mirror and by how much its part of the vector grows. */
 bool glas_take_causes(const glas_core *core, glas_reader *reader, uint64_t count, uint64_t *vector);
 void glas_put_causes(const glas_core *core, glas_writer *writer, const uint64_t *growth); /* count, pairs */
+uint32_t glas_vector_lacks(const glas_core *core, const uint64_t *vector, uint32_t from); /* a mirror, not `from`, whose entries are missing here */
 bool glas_vector_applied(const glas_core *core, const uint64_t *vector, uint32_t from);
 bool glas_log_append(glas_core *core, const uint8_t *bytes, size_t n, int64_t time); /* the next own entry */
 bool glas_log_append_run(glas_core *core, uint64_t count, int64_t time); /* the next own entries, which no other mirror needs */

@@ -355,9 +355,9 @@ static glas_taken take_bye(glas_core *core, glas_link *link, glas_reader *reader
     if (!glas_take_byte(reader, &low) || !glas_take_byte(reader, &high)) return GLAS_REFUSED_FRAME;
     size_t n = (size_t)low | (size_t)high << 8;
     if (!glas_take_bytes(reader, n, &bytes)) return GLAS_REFUSED_FRAME;
-    glas_text parts[] = {GLAS_T("refused by the other end: "), glas_is_utf8(bytes, n) ? (glas_text){(const char *)bytes, (uint32_t)n} : GLAS_T("?")};
+    glas_text parts[] = {GLAS_T("refused by the other end, which says: \""), glas_is_utf8(bytes, n) ? (glas_text){(const char *)bytes, (uint32_t)n} : GLAS_T("?"), GLAS_T("\"")};
     glas_txn_begin(core, NULL, core->self);
-    glas_link_close(core, link, glas_txn_text(&core->txn, parts, 2));
+    glas_link_close(core, link, glas_txn_text(&core->txn, parts, 3));
     return GLAS_TAKEN;
 }
 
@@ -404,6 +404,7 @@ static bool take_next(glas_core *core, glas_link *link)
     glas_taken taken = take_frame(core, link, kind, &reader);
     if (!link->used) return false;
     link->stalled = taken == GLAS_STALLED;
+    if (link->stalled) link->waits_for = glas_vector_lacks(core, core->vector, link->peer);
     if (link->stalled) return false;
     if (taken == GLAS_REFUSED_FRAME || reader.at != n) return malformed(core, link, offset + reader.at), false;
     link->in_at += FRAME_HEAD + n;

@@ -86,12 +86,14 @@ bool glas_take_causes(const glas_core *core, glas_reader *reader, uint64_t count
     return true;
 }
 
-bool glas_vector_applied(const glas_core *core, const uint64_t *vector, uint32_t from)
+uint32_t glas_vector_lacks(const glas_core *core, const uint64_t *vector, uint32_t from)
 {
     for (uint32_t i = 0; i < core->mirrors; i++)
-        if (i != from && vector[i] > glas_frontier(core, i)) return false;
-    return true;
+        if (i != from && vector[i] > glas_frontier(core, i)) return i;
+    return GLAS_NO_MIRROR;
 }
+
+bool glas_vector_applied(const glas_core *core, const uint64_t *vector, uint32_t from) { return glas_vector_lacks(core, vector, from) == GLAS_NO_MIRROR; }
 
 bool glas_take_vector(const glas_core *core, glas_reader *reader, uint64_t *last)
 {

@@ -122,8 +122,32 @@ static void test_an_early_answer(void)
     check_too_old();
 }
 
+/* hq's entries rest on one of shop2 that shop1 has not got: shop1 takes none of them, and says whom it waits for. */
+static void test_waits_for_a_third(void)
+{
+    world_open(&w, 3);
+    for (int i = 0; i < 3; i++) node_start(&w, i);
+    world_link_all(&w);
+    world_pass(&w, 300000);
+    wire *slow = world_wire(&w, 1, 2);
+    slow->lag[slow->ends[0] == 1 ? 0 : 1] = SIZE_MAX;
+    call_ok(&w, 2, M_NOTE, "last sale of shop2", 0);
+    world_settle(&w);
+    check(strstr(node_inspect(&w, 1, "status"), "\"waits_for\":\"") == NULL);
+    node_stop(&w, 2);
+    call_ok(&w, 0, M_RATE, "", 100);
+    world_pass(&w, 300000);
+    check(strstr(node_inspect(&w, 1, "status"), "\"waits_for\":\"shop2\"") != NULL);
+    node_start(&w, 2);
+    world_link_all(&w);
+    world_pass(&w, 300000);
+    check(strstr(node_inspect(&w, 1, "status"), "\"waits_for\":\"") == NULL);
+    world_close(&w);
+}
+
 int main(void)
 {
+    run(test_waits_for_a_third);
     run(test_a_reply_waits_for_what_it_has_seen);
     run(test_a_request_waits_for_what_it_has_seen);
     run(test_a_late_answer);

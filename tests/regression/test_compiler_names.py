@@ -186,7 +186,9 @@ def test_words_of_c(load: Load, words: list[str]) -> None:
     """
     name = f"words_{words[0]}"
     match = "".join(f'    {word} -> return "{word}"\n' for word in words)
-    methods = "".join(f"rpc {word}({word}: Int) -> Int\n  return {word}\n" for word in words if word not in STATEMENTS)
+    methods = "".join(
+        f"rpc {word}({word}: Int) -> Int\n  return {word}\n" for word in words if word not in STATEMENTS
+    )
     states = "".join(f"db.{word} : counter\n" for word in words)
     app = load(
         f'app {name} version "1"\n'
