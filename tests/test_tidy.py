@@ -27,7 +27,7 @@ ORDER = (
     # the host side
     ("glasrt", "glasrt.errors", "glasrt.toml_places", "glasrt.logs"),
     ("glasrt.core", "glasrt.bundle"),
-    ("glasrt.store", "glasrt.sim_parts", "glasrt.config"),
+    ("glasrt.store", "glasrt.sim_parts", "glasrt.sim_causality", "glasrt.config"),
     ("glasrt.link", "glasrt.embedded", "glasrt.sim", "glasrt.http_wire", "glasrt.store_process"),
     ("glasrt.node", "glasrt.checks"),
     ("glasrt.asgi",),
