@@ -104,7 +104,7 @@ class Machine:
     """
 
     def __init__(self, program: ir.Program, mirror_name: str, now: int) -> None:
-        self._program = program
+        self.program = program
         self._name = mirror_name
         self.now = now
         self.log: tuple[str, ...] = ()
@@ -132,6 +132,18 @@ class Machine:
         """One run of a step."""
         return self.call(name)
 
+    def ready_steps(self) -> list[str]:
+        """The steps that could commit something new now; nothing is changed."""
+        found = []
+        for method in self.program.methods:
+            if method.kind == "step":
+                saved, chosen = self._saved(), dict(self._found)
+                if self.run_step(method.name).kind == "committed" and self._saved() != saved:
+                    found.append(method.name)
+                self._restore(saved)
+                self._found = chosen
+        return found
+
     def http(self, verb: str, path: str, body: bytes = b"") -> Outcome:
         """One HTTP request; "failed" means that it would be tried again until its time is over."""
         segments = path.partition("?")[0].split("/")
@@ -139,7 +151,7 @@ class Machine:
             return Outcome("committed", _answer(400, "malformed path"))
         fitting = {
             method.verb: (method.name, args)
-            for method in self._program.methods
+            for method in self.program.methods
             if method.kind == "http" and (args := match_path(method, segments)) is not None
         }
         if not fitting:
@@ -151,7 +163,7 @@ class Machine:
 
     def dump(self) -> dict[str, Any]:
         """All state as plain JSON data: rows as [key, value] in key order, without counters that are zero."""
-        return {state.name: _dumped(self._state[state.name], state) for state in self._program.states}
+        return {state.name: _dumped(self._state[state.name], state) for state in self.program.states}
 
     # ------------------------------------------------------------ transactions
 
@@ -163,7 +175,7 @@ class Machine:
         self._state, self.log = dict(saved[0]), saved[1]
 
     def _invoke(self, name: str, args: Sequence[Any]) -> Any:
-        method = self._program.method(name)
+        method = self.program.method(name)
         frame = {param.name: arg for param, arg in zip(method.params, args, strict=True)}
         try:
             _Run(self, method, frame).block(method.body)
@@ -303,7 +315,7 @@ class _Run:
         self._machine._state[name] = value
 
     def _order(self, state: str, key: Any) -> Any:
-        kind = self._machine._program.state(state).kind
+        kind = self._machine.program.state(state).kind
         assert isinstance(kind, Dict)
         return order(key, kind.key)
 

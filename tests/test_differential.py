@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from glasc import driver, ir
 from glasc.build import build_bundle, default_cache_dir
@@ -21,12 +22,23 @@ from glasc.source import Source
 from glasc.targets import host
 from glasc.typed_json import write
 from glasrt.bundle import load
-from glasrt.core import Core, Journal, Reply, Roster, RosterMirror, Snapshot
+from glasrt.core import Core, Journal, Reply, Roster, RosterMirror, Snapshot, TraceLine
 from tests.programs import App, Call, apps
 
 NAME = "here"
+_MOST_TURNS = 4
 NOW = 1_700_000_000_000_000
 FAILED, ERROR, TIMEOUT, BAD_INPUT, NO_METHOD, BAD_VERB = 1, 2, 4, 5, 6, 7
+
+
+_RUN = re.compile(r"step (\S+) (commits|fails|waits|errs)")
+_ENDS = {
+    "commits": ("committed",),
+    "fails": ("failed", "committed"),
+    "waits": ("waiting",),
+    "errs": ("error",),
+}
+"""What the interpreter may say of a run, by what the core says: a run that writes nothing new fails."""
 
 
 class Compiled:
@@ -39,16 +51,25 @@ class Compiled:
         self.core = self._opened()
         self.core.start(NOW)
         self._journal: list[Journal] = []
+        self._runs: list[tuple[str, str]] = []
         self._number = 0
 
     def _opened(self) -> Core:
-        return Core(self._module, Roster((RosterMirror(NAME, 0),), origin=0), 0)
+        return Core(self._module, Roster((RosterMirror(NAME, 0),), origin=0), 0, trace=True)
 
     def _polled(self) -> Snapshot | None:
         """Keeps what is to be written to the journal; a snapshot where one was asked for."""
         outputs = self.core.poll()
         self._journal += [output for output in outputs if isinstance(output, Journal)]
+        lines = [output.text for output in outputs if isinstance(output, TraceLine)]
+        self._runs += [(run[1], run[2]) for line in lines if (run := _RUN.fullmatch(line)) is not None]
         return next((output for output in outputs if isinstance(output, Snapshot)), None)
+
+    def runs(self) -> list[tuple[str, str]]:
+        """The runs of steps since this was asked last, each with how it ended, in the core's words."""
+        self._polled()
+        runs, self._runs = self._runs, []
+        return runs
 
     def recovered(self, now: int, *, from_snapshot: bool) -> Core:
         """Another core that has recovered from what this one has written."""
@@ -147,18 +168,43 @@ def _agree(app: App) -> None:
     with tempfile.TemporaryDirectory(prefix="glas-differential-") as folder:
         compiled = Compiled(source, name, Path(folder))
         machines = [Machine(program, NAME, NOW) for program in programs]
+        steps = {method.name for method in programs[0].methods if method.kind == "step"}
         for number, call in enumerate(app.calls):
+            _steps_agree(compiled, machines, app)
             if call.kind == "wait":
                 for machine in machines:
                     machine.now += call.number
+                continue
+            if call.method in steps:  # the core runs them by itself
                 continue
             done = compiled.do(call, programs[0], machines[0].now)
             for machine, program in zip(machines, programs, strict=True):
                 meant = _expected(_meant(machine, call), call, program)
                 assert done == meant, f"call {number}: {call}\n{source}"
                 _same_state(compiled, machine, program)
-        _recovers(compiled, programs[0], machines[0].now)
+        _steps_agree(compiled, machines, app)
+        if not steps:  # they would run at once, and go on from there
+            _recovers(compiled, programs[0], machines[0].now)
         compiled.core.close()
+
+
+def _steps_agree(compiled: Compiled, machines: list[Machine], app: App) -> None:
+    """Lets steps run in the core (not for ever), repeats each run in the interpreter, and sees to it that
+    those which sleep in the end have nothing to do.
+    """
+    for turn in range(_MOST_TURNS):
+        if turn > 0:
+            compiled.core.turn(machines[0].now)
+        for step, how in compiled.runs():
+            for machine in machines:
+                assert machine.run_step(step).kind in _ENDS[how], f"{step} {how}\n{app.source}"
+        if not compiled.core.more:
+            break
+    for machine in () if compiled.core.more or "sys.time.now" in app.source else machines:
+        for step in machine.ready_steps():
+            pytest.fail(f"{step} sleeps, and could commit\n{app.source}")
+    for machine in machines:
+        _same_state(compiled, machine, machine.program)
 
 
 def _recovers(compiled: Compiled, program: ir.Program, now: int) -> None:
@@ -171,22 +217,19 @@ def _recovers(compiled: Compiled, program: ir.Program, now: int) -> None:
         again.close()
 
 
-def _has_no_step(app: App) -> bool:
-    """Steps run by themselves in the core, and only when asked in the interpreter."""
-    return "\nstep " not in app.source
-
-
+_PHASES = (Phase.explicit, Phase.generate)  # each program is compiled: shrinking one would take hours
 _HEALTH = (HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large)
+_QUICK = settings(deadline=None, phases=_PHASES, suppress_health_check=_HEALTH)
 
 
-@settings(max_examples=20, deadline=None, derandomize=True, database=None, suppress_health_check=_HEALTH)
-@given(apps().filter(_has_no_step))
+@settings(_QUICK, max_examples=40, derandomize=True, database=None)
+@given(apps())
 def test_compiled_programs_do_as_the_interpreter_says(app: App) -> None:
     _agree(app)
 
 
 @pytest.mark.soak
-@settings(max_examples=2000, deadline=None, suppress_health_check=_HEALTH)
-@given(apps().filter(_has_no_step))
+@settings(_QUICK, max_examples=2000)
+@given(apps())
 def test_many_compiled_programs_do_as_the_interpreter_says(app: App) -> None:
     _agree(app)

@@ -269,10 +269,17 @@ static glas_status run_method(glas_core *core, uint32_t number)
     return status == GLAS_OK && !changes ? GLAS_FAIL : status; /* nothing new: as good as failed */
 }
 
+static void trace_step(glas_core *core, const glas_method_info *method, glas_status status)
+{
+    static const char *const ends[] = {[GLAS_OK] = "commits", [GLAS_FAIL] = "fails", [GLAS_WAIT] = "waits", [GLAS_MISS] = "misses", [GLAS_ERROR] = "errs"};
+    if (core->config.trace) glas_out_trace(core, (glas_text[]){glas_cstring(method->title), GLAS_T(" "), glas_cstring(ends[status])}, 3);
+}
+
 static void run_step(glas_core *core, glas_step_state *step)
 {
     const glas_method_info *method = &core->app->methods[step->method];
     glas_status status = run_method(core, step->method);
+    trace_step(core, method, status);
     if (status == GLAS_OK) return;
     if (status == GLAS_MISS) core->missed = true; /* the mirror that owns it runs this step (route: skip) */
     if (status == GLAS_ERROR) {
