@@ -41,7 +41,7 @@ setup(
     package_data={
         "glasc": ["py.typed", "python_abi/*.h"],
         "glasc.emit": ["templates/*.j2"],
-        "glasrt": ["py.typed", "dashboard/*"],
+        "glasrt": ["py.typed"],
     },
     cmdclass={"build_py": BuildWithData},
     entry_points={"console_scripts": ["glasc = glasc.__main__:main", "glasrt = glasrt.__main__:main"]},

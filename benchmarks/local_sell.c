@@ -1,7 +1,7 @@
 /* Sales at a lone mirror in memory: `sell` of pos, with its steps. The clock is read and a turn is given every TURN_EVERY calls, as an
  * event loop does; in a turn `book` takes the sales from their queue and `reorder` looks for rows that run low. What ran out is delivered. */
 #include "alone.h"
-#include "pos.h"
+#include "pos_app.h"
 
 #define ITEMS 36
 #define TURN_EVERY 32

@@ -1,6 +1,6 @@
 /* Transfers at a lone mirror in memory: `transfer` of bank.glas between two of its accounts. */
 #include "alone.h"
-#include "bank.h"
+#include "bank_app.h"
 
 #define CLOCK_EVERY 32 /* calls between two looks at the clock, as an event loop does */
 

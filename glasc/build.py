@@ -41,7 +41,7 @@ __all__ = [
 
 _RECIPE = "1"  # counts up when this file or wheel.py makes other bytes of the same source and flags
 _REQUIRES = ("cffi>=1.16", "glasrt")
-_PACKAGE_NAME = re.compile(r"[a-z_][a-z0-9_]*")
+_PACKAGE_NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _BINDING = "binding/_core.c"
 _TOGETHER = tuple(
     f"core/{name}.c" for name in ("mem", "value", "table", "queue", "txn", "state", "call", "core")

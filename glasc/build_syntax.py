@@ -110,7 +110,7 @@ class _Builder(Transformer[Token, Any]):
 
     def start(self, meta: Meta, children: list[Any]) -> s.Program:
         return s.Program(
-            span=self.span(meta),
+            span=self.span(meta, children[1].end_pos),
             name=str(children[0]),
             version=self.unescape(children[1]),
             places=_split(children, s.Place),

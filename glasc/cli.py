@@ -15,6 +15,7 @@ a command needs it, so that help and builds without changes are quick.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -164,31 +165,38 @@ def _targets(text: str | None) -> tuple[Target, ...]:
 def _read(path: Path) -> Source:
     from glasc.source import Source
 
+    name = _printable(path)
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except IsADirectoryError as error:
-        raise Stop(
-            FILES, f"{path}: is a folder; name the program in it, as in {path / 'app.glas'}"
-        ) from error
+        inside = _printable(path / "app.glas")
+        raise Stop(FILES, f"{name}: is a folder; name the program in it, as in {inside}") from error
     except OSError as error:
-        raise Stop(FILES, f"{path}: cannot read the program: {_reason(error)}{_near(path)}") from error
+        raise Stop(FILES, f"{name}: cannot read the program: {_reason(error)}{_near(path)}") from error
     except UnicodeDecodeError as error:
         raise Stop(
             FILES,
-            f"{path}: the program is not UTF-8: byte {error.start + 1} is {error.object[error.start]:#04x}",
+            f"{name}: the program is not UTF-8: byte {error.start + 1} is {error.object[error.start]:#04x}",
         ) from error
-    return Source(str(path), text)
+    return Source(name, text)
+
+
+def _printable(path: Path) -> str:
+    """The path as text; the system lets it hold bytes that are none."""
+    return os.fsencode(path).decode(errors="backslashreplace")
 
 
 def _near(path: Path) -> str:
     """What else may have been meant by a path that is not there."""
-    found = sorted(each.name for each in path.parent.glob("*.glas")) if path.parent.is_dir() else []
+    found = sorted(each.stem for each in path.parent.glob("*.glas")) if path.parent.is_dir() else []
     if path.exists() or not found:
         return ""
-    from glasc.diagnostics import did_you_mean
+    import difflib
 
-    hint = did_you_mean(path.name, found) or f"programs there: {', '.join(found[:5])}"
-    return f"\nhint: {hint}"
+    close = difflib.get_close_matches(path.stem, found, n=1)
+    if close:
+        return f"\nhint: did you mean `{path.with_name(close[0])}.glas`?"
+    return f"\nhint: programs there: {', '.join(f'{name}.glas' for name in found[:5])}"
 
 
 def _dump(source: Source, name: str) -> str:
@@ -298,6 +306,8 @@ def main() -> int:
     """Runs the command line of this process and returns its exit code; never shows a traceback unless asked
     to.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr: a path may hold what is no text
     try:
         cli.main(prog_name="glasc", standalone_mode=False)
     except click.ClickException as error:

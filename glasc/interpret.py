@@ -18,7 +18,8 @@ What the core language leaves to be said:
   bounded counter.
 - A failing Attempt also takes back what it logged. Log lines appear when the transaction commits.
 - An http path is cut at each `/`; what follows the first `?` is ignored. Literal segments match exactly and
-  undecoded. `{x}` matches a segment that is not empty and whose percent-decoding is UTF-8; `+` is no space.
+  undecoded. `{x}` matches a segment that is not empty, percent-decoded; `+` is no space. A path with escapes
+  that are not well formed, or not UTF-8, is answered with 400.
   The front end sees to it that at most one method with the verb matches. An unknown path is answered with
   404, a known one with another verb (HEAD too) with 405.
 """
@@ -134,6 +135,8 @@ class Machine:
     def http(self, verb: str, path: str, body: bytes = b"") -> Outcome:
         """One HTTP request; "failed" means that it would be tried again until its time is over."""
         segments = path.partition("?")[0].split("/")
+        if segments[0] == "" and None in map(percent_decoded, segments):
+            return Outcome("committed", _answer(400, "malformed path"))
         fitting = {
             method.verb: (method.name, args)
             for method in self._program.methods

@@ -510,17 +510,27 @@ class Method:
     routes: tuple[Route, ...] = ()  # route.py
 
 
+@dataclass(frozen=True)
+class NamedType:
+    """A name that the program gives to a type."""
+
+    name: str
+    type: Type
+    span: Span = field(compare=False, repr=False)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Program:
     """A whole app in the core language; `stage` is the last pass it has been through, ir_check asks
-    accordingly.
+    accordingly. `head` is the line with name and version.
     """
 
     name: str
     version: str
+    head: Span = field(compare=False, repr=False)
     stage: str
     places: tuple[tuple[str, bool], ...]  # name, many
-    type_names: tuple[tuple[str, Type], ...]  # named types, for printing and for names in C
+    type_names: tuple[NamedType, ...]  # for printing and for names in C
     states: tuple[State, ...]
     methods: tuple[Method, ...]
 

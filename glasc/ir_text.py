@@ -146,7 +146,7 @@ class _Printer:
     def __init__(self, program: ir.Program) -> None:
         self._program = program
         named = reversed(program.type_names)
-        self._names = {kind: name for name, kind in named if not isinstance(kind, Primitive)}
+        self._names = {each.type: each.name for each in named if not isinstance(each.type, Primitive)}
 
     def type(self, kind: Type) -> str:
         """A type, by its name where it has one."""
@@ -178,8 +178,8 @@ class _Printer:
         yield f"app {program.name} version {_quoted(program.version)} after {program.stage}"
         for place, many in program.places:
             yield f"place {place}{' many' if many else ''}"
-        for name, kind in program.type_names:
-            yield f"type {name} = {kind}"
+        for named in program.type_names:
+            yield f"type {named.name} = {named.type}"
         for state in program.states:
             yield from self.state(state)
         for method in program.methods:

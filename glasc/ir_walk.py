@@ -10,6 +10,7 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar, get_args
 
 from glasc import ir
+from glasc.types import Type
 
 EXPR_CLASSES: tuple[Any, ...] = get_args(ir.Expr)
 OP_CLASSES: tuple[Any, ...] = get_args(ir.Op)
@@ -119,6 +120,23 @@ def statements(block: ir.Block) -> Iterator[ir.Stmt]:
         yield stmt
         for inner in blocks(stmt):
             yield from statements(inner)
+
+
+def types_in(stmt: ir.Stmt) -> Iterator[Type]:
+    """Types of the values that a statement handles, not counting the blocks in it; some more than once."""
+    yield from (part.type for operand in operands(stmt) for part in subexpressions(operand))
+    match stmt:
+        case (
+            ir.Let(op=ir.JsonRead(type=kind))
+            | ir.Let(var=ir.Var(type=kind))
+            | ir.Declare(var=ir.Var(type=kind))
+        ):
+            yield kind
+        case ir.ForRows(key=key, value=value) | ir.ChooseRow(key=key, value=value):
+            yield key.type
+            yield value.type
+        case ir.Match(arms=arms):
+            yield from (arm.var.type for arm in arms if arm.var is not None)
 
 
 def falls_through(block: ir.Block) -> bool:

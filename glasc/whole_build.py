@@ -6,7 +6,6 @@ how results are shown. Fast where nothing has changed: the compiler itself is on
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -78,8 +77,7 @@ def compile_cached(source: Source, cache: ContentCache, on_step: Callable[[str],
     key = fingerprint([*_own_sources(), source.name, source.text])
     known = cache.get(_KIND, key)
     if known is not None:
-        with contextlib.suppress(ValueError, KeyError, TypeError):  # a damaged entry is as good as none
-            return _read(known)
+        return _read(known)
     on_step(f"translate {source.name}")
     fresh = _compile(source)
     cache.put(_KIND, key, fresh)

@@ -35,6 +35,7 @@ _LINK_FLAGS = ("-shared", "-Wl,-s", "-Wl,--build-id=none")
 FLAGS = (*_BASE_FLAGS, *STRICT_FLAGS, *_LINK_FLAGS)  # for keys of caches
 _JOBS = 2
 _KEPT_ENTRIES = 1000
+_SEAL_SIZE = 64  # of a fingerprint
 
 
 @dataclass(frozen=True)
@@ -47,25 +48,32 @@ class CompileUnit:
 
 
 class ContentCache:
-    """Files under names that are hashes of all that they depend on. Safe for several processes at once."""
+    """Files under names that are hashes of all that they depend on. Safe for several processes at once.
+
+    A file begins with a hash of its name and content, so that a damaged one is not taken for a result.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Keeps its files below `folder`, which need not exist yet."""
         self.folder = folder
 
     def get(self, kind: str, key: str) -> bytes | None:
-        """What was put there, or None; an unreadable entry counts as none."""
-        path = self.folder / kind / key
+        """What was put there, or None; an unreadable or damaged entry counts as none."""
+        path = self._path(kind, key)
         try:
-            data = path.read_bytes()
+            stored = path.read_bytes()
             os.utime(path)
         except OSError:
             return None
-        return data
+        data = stored[_SEAL_SIZE:]
+        return data if stored[:_SEAL_SIZE] == _seal(kind, key, data) else None
 
     def put(self, kind: str, key: str, data: bytes) -> None:
         """Keeps `data`. Raises BuildError when the disk refuses."""
-        write_atomically(self.folder / kind / key, data, "to the build cache")
+        write_atomically(self._path(kind, key), _seal(kind, key, data) + data, "to the build cache")
+
+    def _path(self, kind: str, key: str) -> Path:
+        return self.folder / kind / f"{key}.sealed"
 
     def trim(self, kind: str) -> None:
         """Forgets the entries that were not used for longest, beyond a fixed number."""
@@ -75,6 +83,10 @@ class ContentCache:
                 Path(path).unlink(missing_ok=True)
         except OSError:
             return  # another build trims at the same time; it will do
+
+
+def _seal(kind: str, key: str, data: bytes) -> bytes:
+    return fingerprint([kind, key, data]).encode()
 
 
 def default_cache_dir() -> Path:

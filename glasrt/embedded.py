@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable
@@ -104,7 +105,8 @@ class EmbeddedMirror:
             self._store = Store(Path(store), Identity(plan.app, name, plan.protocol_id))
             self._reported = self._store.position
         try:
-            self._binding = Core(app_module, roster, 0, limits=limits, durable=store is not None)
+            durable, seed = store is not None, secrets.randbits(64)  # a seed, so that keys cannot be aimed
+            self._binding = Core(app_module, roster, 0, limits=limits, durable=durable, seed=seed)
         except BaseException:
             self._close_store()
             raise

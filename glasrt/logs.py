@@ -1,6 +1,7 @@
 """One line per event on stderr, as text or JSON.
 
-Owns the shape of a log line. Does not know which events there are.
+Owns the shape of a log line, and that a warning which comes again and again is written once a minute. Does
+not know which events there are.
 """
 
 from __future__ import annotations
@@ -12,6 +13,9 @@ from datetime import UTC, datetime
 from typing import TextIO
 
 DEBUG, INFO, WARNING, ERROR = 10, 20, 30, 40
+_ONCE_IN_S = 60.0
+_MAX_REMEMBERED = 256
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), 127)} | {10: "\\n", 13: "\\r", 9: "\\t"}
 _NAMES = {DEBUG: "debug", INFO: "info", WARNING: "warning", ERROR: "error"}
 
 Value = str | int | float | bool | None
@@ -28,11 +32,19 @@ class Log:
         self.style = style
         self.level = level
         self._stream = stream or sys.stderr
+        self._warned: dict[str, tuple[float, int]] = {}  # when last written, and how often kept back since
 
     def event(self, level: int, message: str, **fields: Value) -> None:
         """Writes one line: time, level, mirror, message, fields in the order given."""
         if level < self.level:
             return
+        if level == WARNING:
+            if self._kept_back(message):
+                return
+            again = self._warned[message][1]
+            if again:
+                fields["times"] = again + 1
+            self._warned[message] = (time.monotonic(), 0)
         name = _NAMES.get(level, str(level))
         at = (
             datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -48,6 +60,16 @@ class Log:
         except (OSError, ValueError):
             self.level = ERROR + 1
 
+    def _kept_back(self, message: str) -> bool:
+        """Whether the same warning was written just now: a mirror that is refused tries again for ever."""
+        now = time.monotonic()
+        at, count = self._warned.get(message, (now - _ONCE_IN_S, 0))
+        kept = now - at < _ONCE_IN_S
+        if message not in self._warned and len(self._warned) >= _MAX_REMEMBERED:
+            self._warned.clear()
+        self._warned[message] = (at, count + kept)
+        return kept
+
     def info(self, message: str, **fields: Value) -> None:
         """An event of the normal course."""
         self.event(INFO, message, **fields)
@@ -62,7 +84,7 @@ class Log:
 
 
 def _one_line(text: str) -> str:
-    return text.replace("\n", "\\n").replace("\r", "\\r")
+    return text.translate(_CONTROLS)
 
 
 def _text(value: Value) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections import deque
 from collections.abc import Callable
@@ -98,6 +99,7 @@ class Node:
             [mirror.name for mirror in settings.roster.mirrors].index(settings.mirror),
             limits=settings.limits,
             timing=settings.timing,
+            seed=secrets.randbits(64),  # so that nobody can aim keys at one place of a hash table
         )
         self.links = Links(self, log, max_accepted=4 * len(settings.roster.mirrors) + 16)
         self._links: dict[int, _Link] = {}
@@ -116,10 +118,9 @@ class Node:
         self._retry = _RETRY_LEAST
         self._retry_handle: asyncio.TimerHandle | None = None
         self._disk_works = True
-        self._snapshot_asked = False
         sizes = store.sizes()
         self._since_snapshot = sizes.journal
-        self._snapshot_size = sizes.snapshot
+        self._snapshot_at = self._snapshot_step = max(_SNAPSHOT_LEAST, 2 * sizes.snapshot)
         self.durable = store.position
         self._recover()
 
@@ -361,32 +362,34 @@ class Node:
         self._wake_handle = self._loop.call_later(delay / 1e6, self._woken)
 
     def _woken(self) -> None:
+        """The core has its turn even where its time has not come: the clock may have been set back, and the
+        core has to hear of that.
+        """
         self._wake_handle = None
         if self.failed.done():
             return
         now = now_us()
         if now < self._wake_at:
             self._arm()
-            return
         self._core.turn(now)
         self._soon()
 
     # ---------------------------------------------------------------- disk
 
     def _ask_snapshot(self) -> None:
-        most = max(_SNAPSHOT_LEAST, 2 * self._snapshot_size)
-        if not self._snapshot_asked and self._since_snapshot > most:
-            self._snapshot_asked = True
-            self._core.snapshot(now_us())
-            for output in self._core.poll():
-                self._take(output)
+        """Asks when the journal has grown enough; where memory lacked, again after as much growth."""
+        if self._since_snapshot <= self._snapshot_at:
+            return
+        self._snapshot_at = self._since_snapshot + self._snapshot_step
+        self._core.snapshot(now_us())
+        for output in self._core.poll():
+            self._take(output)
 
     def _take_snapshot(self, output: Snapshot) -> None:
         self._to_commit.append(output)
         self._held_bytes += len(output.data)
-        self._snapshot_size = len(output.data)
         self._since_snapshot = 0
-        self._snapshot_asked = False
+        self._snapshot_at = self._snapshot_step = max(_SNAPSHOT_LEAST, 2 * len(output.data))
 
     def _commit(self) -> None:
         """Everything that has come together, in one transaction, off the loop."""

@@ -37,6 +37,7 @@ from glasrt.core import (
     Wake,
 )
 from glasrt.errors import COMMITTED, OUTCOMES, PENDING, CoreError, reason_name
+from glasrt.sim_causality import Causality
 from glasrt.sim_parts import NO_FAULTS, Connection, Direction, Faults, SimDisk
 
 _EPOCH = 1_700_000_000_000_000
@@ -185,6 +186,7 @@ class Simulation:
         self._violations: list[str] = []
         self._hash = hashlib.sha256()
         self._trace: deque[str] = deque(maxlen=_TRACE_KEPT)
+        self._causality = Causality(self._names)
 
     # ---------------------------------------------------------------- the run
 
@@ -331,6 +333,9 @@ class Simulation:
             self._violations.append(f"{mirror.name} cannot recover: {error}")
             return
         mirror.core = core
+        known = (self._inspect(mirror, "status") or {}).get("mirrors", {})
+        applied = {name: known.get(name, {}).get("applied", 0) for name in self._names}
+        self._causality.starts(mirror.name, applied)
         mirror.turn_planned = False
         mirror.changed_us = self._now
         self._after(mirror)
@@ -390,6 +395,9 @@ class Simulation:
     def _take(self, mirror: _Mirror, output: Output) -> None:
         if isinstance(output, TraceLine):
             self._say(f"{mirror.name}: {output.text}")
+            wrong = self._causality.sees(mirror.name, output.text)
+            if wrong is not None and len(self._violations) < _MAX_VIOLATIONS:
+                self._violations.append(f"{self._now} {mirror.name}: {wrong}")
         elif isinstance(output, LinkBytes):
             self._send(mirror, output)
         elif isinstance(output, Journal | Snapshot):

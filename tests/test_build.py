@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -357,12 +358,43 @@ def test_pure_wheel_of_nothing_is_refused(tmp_path: Path) -> None:
         build.build_pure_wheel("x", "1.0", tmp_path / "missing", [], tmp_path)
 
 
+def cut(data: bytes) -> bytes:
+    return data[:-1]
+
+
+def with_other_bit(data: bytes) -> bytes:
+    return data[:-9] + bytes([data[-9] ^ 1]) + data[-8:]
+
+
+@pytest.mark.parametrize("damaged", [lambda _data: b"", lambda _data: b"no such thing", cut, with_other_bit])
+def test_damaged_entries_are_made_anew(builder: Builder, damaged: Callable[[bytes], bytes]) -> None:
+    """Bundles, objects and what cffi wrote: garbage among them came out as a bundle, or stopped the build."""
+    expected = digest(builder().path)
+    entries = [
+        path for kind in ("bundles", "objects", "bindings") for path in (builder.cache_dir / kind).iterdir()
+    ]
+    assert len(entries) >= 5
+    for path in entries:
+        path.write_bytes(damaged(path.read_bytes()))
+    assert not builder().cached
+    assert digest(builder().path) == expected
+    assert builder().cached
+
+
+def test_an_entry_of_another_name_is_none(tmp_path: Path) -> None:
+    cache = zig.ContentCache(tmp_path)
+    cache.put("objects", "one", b"1")
+    assert cache.get("objects", "one") == b"1"
+    (tmp_path / "objects" / "one.sealed").rename(tmp_path / "objects" / "two.sealed")
+    assert cache.get("objects", "two") is None
+
+
 def test_cache_forgets_what_was_not_used_for_longest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(zig, "_KEPT_ENTRIES", 2)
     cache = zig.ContentCache(tmp_path)
     for age, key in enumerate(["new", "middle", "old"]):
         cache.put("objects", key, key.encode())
-        os.utime(tmp_path / "objects" / key, ns=(10**9 * (100 - age), 10**9 * (100 - age)))
+        os.utime(tmp_path / "objects" / f"{key}.sealed", ns=(10**9 * (100 - age), 10**9 * (100 - age)))
     cache.trim("objects")
     assert cache.get("objects", "old") is None
     assert cache.get("objects", "new") == b"new"

@@ -17,6 +17,7 @@ from glasc import cli, driver, whole_build
 from glasc.build_errors import BuildError, CompileFailed
 from glasc.zig import ContentCache
 
+REPO = Path(__file__).resolve().parent.parent
 GOOD = 'app small version "1.0"\n\ndb.n : counter\n\nrpc add(k: Int) -> Int\n  db.n += k\n  return db.n\n'
 BAD = GOOD.replace("db.n += k", "db.m += k")
 WARNS = (
@@ -120,6 +121,31 @@ def test_files_that_cannot_be_read(glasc: Run, tmp_path: Path) -> None:
     data = glasc("check", "none.glas", "--json").data
     assert data["ok"] is False
     assert data["error"]["code"] == 3
+
+
+def test_names_of_files_that_are_no_text(app: Path, tmp_path: Path) -> None:
+    """A folder, a program and an output folder whose names are not UTF-8, in a locale that is not either."""
+    folder = os.fsdecode(bytes(tmp_path) + b"/p\xff")
+    Path(folder).mkdir()
+    for name, text in ((b"\xff.glas", GOOD), (b"\xfe.glas", BAD)):
+        Path(folder, os.fsdecode(name)).write_text(text, encoding="utf-8")
+
+    def run(command: str, name: bytes) -> Result:
+        arguments = [sys.executable.encode(), b"-m", b"glasc.cli", command.encode(), b"p\xff/" + name]
+        if command == "build":
+            arguments += [b"--out", b"out\xff"]
+        environment = {**os.environ, "LC_ALL": "C.UTF-8", "PYTHONPATH": str(REPO)}
+        done = subprocess.run(arguments, cwd=tmp_path, env=environment, check=False, capture_output=True)
+        return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    for command in ("check", "build"):
+        found = run(command, b"\xfe.glas")
+        assert (found.code, found.err.split(" ")[0]) == (1, "p\\xff/\\xfe.glas:6:3:")
+        assert run(command, b"none.glas").err.startswith("p\\xff/none.glas: cannot read")
+        found = run(command, b"\xff.glas")
+        assert (found.code, found.err) == (0, "")
+    assert "out\\udcff/small-1.0" in found.out
+    assert len(list(Path(tmp_path, os.fsdecode(b"out\xff")).glob("*.whl"))) == 2
 
 
 def test_an_output_folder_that_cannot_be_written(glasc: Run, app: Path, tmp_path: Path) -> None:

@@ -163,7 +163,7 @@ def test_glasc_knows_the_size_of_every_type(name: str, tmp_path: Path) -> None:
         for kind in table.all()
     ]
     write_c(compiled(name), tmp_path)
-    (tmp_path / "sizes.c").write_text("\n".join([f'#include "{name}.h"', *checks, ""]))
+    (tmp_path / "sizes.c").write_text("\n".join([f'#include "{name}_app.h"', *checks, ""]))
     run_compiler(("gcc", *FLAGS, "-fsyntax-only", "sizes.c"), tmp_path)
 
 

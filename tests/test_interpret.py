@@ -307,8 +307,8 @@ def test_body_that_is_no_text_can_be_answered() -> None:
         ("GET", "/a/", 404, "not found"),
         ("GET", "/a", 404, "not found"),
         ("GET", "a/b", 404, "not found"),
-        ("GET", "/a/%ff", 404, "not found"),
-        ("GET", "/a/%6", 404, "not found"),
+        ("GET", "/a/%ff", 400, "malformed path"),
+        ("GET", "/a/%6", 400, "malformed path"),
         ("GET", "/a/b/", 404, "not found"),
         ("GET", "/A/b", 404, "not found"),
         ("GET", "/b/b/c", 200, "yz bb"),
@@ -505,6 +505,7 @@ def test_simplify_keeps_the_meaning_of_operators(op: str) -> None:
     before = ir.Program(
         name="t",
         version="1",
+        head=SPAN,
         stage="infer_effects",
         places=(),
         type_names=(),

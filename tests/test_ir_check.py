@@ -52,7 +52,7 @@ def use(var: ir.Var) -> ir.Stmt:
 
 FAIL, RETURN = ir.Fail(span=SPAN), ir.Return(value=None, span=SPAN)
 KEY = ir.Var("k", TEXT)
-RESULT = driver.run_until(SOURCE, "lower").type_names[0][1]
+RESULT = driver.run_until(SOURCE, "lower").type_names[0].type
 
 BODIES: dict[str, tuple[ir.Block, str]] = {
     "twice": ((let(Y, ir.Pure(ONE)), let(Y, ir.Pure(ONE))), "y is bound twice"),

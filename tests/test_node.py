@@ -320,6 +320,26 @@ def test_batch_larger_than_the_socket_takes_at_once(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_a_snapshot_that_failed_is_asked_for_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when the core has no memory for it: the next is tried once the journal has grown as much again."""
+    monkeypatch.setattr("glasrt.node._SNAPSHOT_LEAST", 2000)
+
+    async def story() -> None:
+        async with node_on(tmp_path) as (node, _disk, _lines):
+            asked: list[int] = []
+            really = node._core.snapshot
+            monkeypatch.setattr(node._core, "snapshot", asked.append)
+            while len(asked) < 2:
+                await node.call("add", b'{"n": 1}')
+            assert 4000 < node.facts()["store"]["journal_bytes"] < 5000
+            monkeypatch.setattr(node._core, "snapshot", really)
+            for _ in range(100):
+                await node.call("add", b'{"n": 1}')
+            assert node.facts()["store"]["journal_bytes"] < 3000
+
+    asyncio.run(story())
+
+
 def test_journal_is_replaced_by_snapshots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("glasrt.node._SNAPSHOT_LEAST", 2000)
 

@@ -27,7 +27,7 @@ ORDER = (
     # the host side
     ("glasrt", "glasrt.errors", "glasrt.toml_places", "glasrt.logs"),
     ("glasrt.core", "glasrt.bundle"),
-    ("glasrt.store", "glasrt.sim_parts", "glasrt.config"),
+    ("glasrt.store", "glasrt.sim_parts", "glasrt.sim_causality", "glasrt.config"),
     ("glasrt.link", "glasrt.embedded", "glasrt.sim", "glasrt.http_wire", "glasrt.store_process"),
     ("glasrt.node", "glasrt.checks"),
     ("glasrt.asgi",),
@@ -95,11 +95,12 @@ STRANGERS = (
 
 CALLS_UP = {
     "log": {"glas_session_prune", "glas_wake_all"},
+    "hello": {"glas_call_free", "glas_ship_again"},
     "link": {
-        "glas_call_free",
         "glas_note_started",
-        "glas_ship_again",
+        "glas_ship_pump",
         "glas_take_done",
+        "glas_take_open",
         "glas_take_reply",
         "glas_take_request",
         "glas_wake_all",
@@ -108,7 +109,7 @@ CALLS_UP = {
 }
 """By file of the core: functions of files above it that it calls all the same."""
 
-LONG_FILES = {"runtime_c/core/link.c": 703}
+LONG_FILES: dict[str, int] = {}
 """Files over the limit, with the lines that they may have."""
 
 WORDS = {

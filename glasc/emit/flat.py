@@ -7,22 +7,21 @@ with dicts. Knows the types of the language, not its IR.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from glasc.emit.model import Braced, Case, CStmt, Line, OutField
-from glasc.emit.names import C_WORDS, PYTHON_WORDS, Names, member, python_name
+from glasc.emit.names import C_WORDS, PYTHON_WORDS, Names, member, python_name, variable
 from glasc.emit.types import plain_form
 from glasc.types import BOOL, TEXT, TIME, UNIT, Primitive, Record, Type, Variant
 
-_PARAMETERS = ("core", "now", "timeout_us", "out", "args", "input", "r")
-_PYTHON_LOCALS = ("self", "out", "outcome", "error", "result", "len", "KeyError", "TypeError")
+_PYTHON_LOCALS = ("self", "out", "outcome", "error", "result", "len")
 _INDENT = "    "
 
 
 @dataclass(frozen=True)
 class Scalar:
-    """One value of a primitive type; a text is two: `name` and `name`_n."""
+    """One value of a primitive type; a text is two: `name` and `name`_n. The local in Python is _`name`."""
 
     kind: Primitive
     name: str
@@ -47,28 +46,31 @@ class Cases:
 Flat = Scalar | Fields | Cases
 
 
-def parameter_names() -> Names:
-    """Names for the parameters of a direct call."""
-    return Names(C_WORDS | set(_PARAMETERS))
+def flatten_parameters(params: Sequence[tuple[str, Type]]) -> tuple[Flat, ...]:
+    """The parameters of a direct call, by name and type."""
+    names = Names()
+    return tuple(_flatten(kind, variable(name), names) for name, kind in params)
 
 
-def result_names() -> Names:
-    """Names for the members of a flattened result; Python must be able to say them too."""
-    return Names(C_WORDS | PYTHON_WORDS | {"reply"})
+def flatten_result(kind: Type) -> Flat:
+    """The members of a result; their names are such that Python can say them too."""
+    return _flatten(kind, "", Names(C_WORDS | PYTHON_WORDS | {"reply"}))
 
 
-def flatten(kind: Type, base: str, names: Names) -> Flat:
+def _flatten(kind: Type, base: str, names: Names) -> Flat:
     """The form of a type; `base` is what the names begin with (empty at the top of a result)."""
     match plain_form(kind):
         case Record(parts):
             return Fields(
-                tuple((name, member(name), flatten(part, _under(base, name), names)) for name, part in parts)
+                tuple((name, member(name), _flatten(part, _under(base, name), names)) for name, part in parts)
             )
         case Variant(cases):
             tag = names.new(_under(base, "tag"))
             return Cases(
                 tag,
-                tuple((name, member(name), flatten(part, _under(base, name), names)) for name, part in cases),
+                tuple(
+                    (name, member(name), _flatten(part, _under(base, name), names)) for name, part in cases
+                ),
             )
         case Primitive() as primitive:
             name = names.new(base or "value")
@@ -183,12 +185,12 @@ def py_args(flat: Flat) -> tuple[str, ...]:
     match flat:
         case Scalar(kind, name, _):
             if kind == TEXT:
-                return (f"_b_{name}", f"len(_b_{name})")
-            return () if kind == UNIT else (f"_v_{name}",)
+                return (f"_{name}", f"len(_{name})")
+            return () if kind == UNIT else (f"_{name}",)
         case Fields(parts):
             return tuple(text for _, _, part in parts for text in py_args(part))
         case Cases(tag, parts):
-            return (f"_v_{tag}", *(text for _, _, part in parts for text in py_args(part)))
+            return (f"_{tag}", *(text for _, _, part in parts for text in py_args(part)))
 
 
 def py_plain_args(flat: Flat, value: str) -> tuple[str, ...]:
@@ -206,7 +208,7 @@ def py_prepare(flat: Flat, value: str) -> tuple[str, ...]:
         case Scalar(kind, name, _):
             return _py_scalar(kind, name, value)
         case Fields(parts):
-            lines = [f"if len({value}) != {len(parts)}:", f"{_INDENT}raise KeyError"]
+            lines = [f"if len({value}) != {len(parts)}:", f"{_INDENT}raise _KeyError"]
             return (
                 *lines,
                 *(line for key, _, part in parts for line in py_prepare(part, f"{value}[{key!r}]")),
@@ -224,19 +226,19 @@ def py_prepare_top(flat: Flat, value: str) -> tuple[str, ...]:
 
 def _py_scalar(kind: Primitive, name: str, value: str) -> tuple[str, ...]:
     if kind == UNIT:
-        return (f"if {value} is not None:", f"{_INDENT}raise TypeError")
-    forms = {TEXT: f"_b_{name} = {value}.encode()", TIME: f"_v_{name} = _microseconds({value})"}
-    return (forms.get(kind, f"_v_{name} = {value}"),)
+        return (f"if {value} is not None:", f"{_INDENT}raise _TypeError")
+    forms = {TEXT: f"{value}.encode()", TIME: f"_microseconds({value})"}
+    return (f"_{name} = {forms.get(kind, value)}",)
 
 
 def _py_cases(flat: Cases, value: str) -> tuple[str, ...]:
-    lines = [f"if len({value}) != 1:", f"{_INDENT}raise KeyError"]
+    lines = [f"if len({value}) != 1:", f"{_INDENT}raise _KeyError"]
     lines += [f"{target} = {empty}" for _, _, part in flat.parts for target, empty in _py_empty(part)]
     for number, (label, _, part) in enumerate(flat.parts):
         lines.append(f"{'if' if number == 0 else 'elif'} {label!r} in {value}:")
-        body = (f"_v_{flat.tag} = {number}", *py_prepare(part, f"{value}[{label!r}]"))
+        body = (f"_{flat.tag} = {number}", *py_prepare(part, f"{value}[{label!r}]"))
         lines += [_INDENT + line for line in body]
-    return (*lines, "else:", f"{_INDENT}raise KeyError")
+    return (*lines, "else:", f"{_INDENT}raise _KeyError")
 
 
 def _py_empty(flat: Flat) -> Iterable[tuple[str, str]]:
@@ -244,12 +246,12 @@ def _py_empty(flat: Flat) -> Iterable[tuple[str, str]]:
     match flat:
         case Scalar(kind, name, _):
             if kind != UNIT:
-                yield (f"_b_{name}", 'b""') if kind == TEXT else (f"_v_{name}", "0")
+                yield f"_{name}", 'b""' if kind == TEXT else "0"
         case Fields(parts):
             for _, _, part in parts:
                 yield from _py_empty(part)
         case Cases(tag, parts):
-            yield f"_v_{tag}", "0"
+            yield f"_{tag}", "0"
             for _, _, part in parts:
                 yield from _py_empty(part)
 

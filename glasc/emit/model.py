@@ -87,7 +87,7 @@ class Part:
 
 @dataclass(frozen=True)
 class CType:
-    """A struct of its own: `name` is the type (`pos_Line`), `short` names its functions (`hash_Line`)."""
+    """A struct of its own: `name` is the type (`pos_Line`), `short` names its functions (`pos_hash_Line`)."""
 
     name: str
     short: str

@@ -1,6 +1,11 @@
 """Names in generated C and Python: which are taken, and how a name of the program becomes one that is free.
 
 Owns reserved words and the making of unique names. Does not know what the names stand for.
+
+Names of the program never meet each other or ours in C, because of what stands before them. In a file it is
+the app's prefix, then a word in small letters for each kind of thing: `pos_run_sell`, `pos_hash_Line`,
+`POS_TAG_SHAPE_POINT`. Only types that the program names have no such word, but a capital: `pos_Line`. In a
+function it is `v`: `v_left`. Members of structs stand alone, but for words and macros of C.
 """
 
 from __future__ import annotations
@@ -13,13 +18,18 @@ _C_KEYWORDS = """
     auto break case char const continue default do double else enum extern float for goto if inline int
     long register restrict return short signed sizeof static struct switch typedef union unsigned void
     volatile while asm typeof
+    alignas alignof constexpr nullptr static_assert thread_local typeof_unqual
 """
-_C_MACROS = "bool true false linux unix i386 main NULL EOF"
+_C_MACROS = "bool true false linux unix i386 main NULL EOF errno stdin stdout stderr assert alloca offsetof"
 
 C_WORDS = frozenset(_C_KEYWORDS.split()) | frozenset(_C_MACROS.split())
-"""Words that C, its compilers or the included headers keep for themselves."""
+"""Words that C, also later C, its compilers, cffi or the included headers keep for themselves."""
 
-PYTHON_WORDS = frozenset(keyword.kwlist) | frozenset(keyword.softkwlist)
+PYTHON_WORDS = frozenset(keyword.kwlist) | {"_", "case", "match", "type"}
+"""The same whichever Python the compiler runs on."""
+
+_LOCAL = "v"
+_KEPT_PREFIXES = ("glas", _LOCAL)
 
 _NOT_IDENTIFIER = re.compile(r"[^A-Za-z0-9_]+")
 _WORD_PARTS = re.compile(r"[^A-Za-z0-9]+")
@@ -54,6 +64,11 @@ def member(name: str) -> str:
     return f"{name}_" if name in C_WORDS or name.endswith("_") else name
 
 
+def variable(name: str) -> str:
+    """What a parameter or local of the program is called within a function of C."""
+    return f"{_LOCAL}_{name}"
+
+
 def constant(*parts: str) -> str:
     """A C constant: `("pos", "state", "db.price")` -> `POS_STATE_DB_PRICE`."""
     return "_".join(identifier(part) for part in parts).upper()
@@ -73,5 +88,5 @@ def python_name(name: str, taken: Iterable[str] = ()) -> str:
 
 
 def prefix(app: str) -> str:
-    """What all global names of an app's C begin with; `glas` belongs to the core."""
-    return f"app_{app}" if app == "glas" or app.startswith("glas_") else app
+    """What all names of an app in a file of C begin with; `glas` belongs to the core, `v` to variables."""
+    return f"app_{app}" if app.partition("_")[0] in _KEPT_PREFIXES else app

@@ -11,15 +11,19 @@ from collections.abc import Iterable, Sequence
 from glasc.emit.flat import Flat, py_args, py_parameter, py_plain_args, py_prepare_top, py_result
 from glasc.emit.literals import c_comment
 from glasc.emit.model import PyMethod, PyType
-from glasc.emit.names import PYTHON_WORDS, Names, camel, identifier
+from glasc.emit.names import PYTHON_WORDS, Names, camel, identifier, python_name
 from glasc.emit.types import plain_form
 from glasc.types import BOOL, INT, TEXT, TIME, UNIT, Primitive, Record, Type, Variant
 
-_TAKEN = ("Mirror", "PROTOCOL_ID", "TypedDict", "Path", "Final", "datetime", "Any")
-_BASE = ("http", "rpc", "inspect", "close", "name", "int", "str", "bool", "datetime")
-"""Names that methods cannot have: attributes of glasrt.embedded.EmbeddedMirror, and types in annotations."""
-
 _SCALARS: dict[Type, str] = {BOOL: "bool", INT: "int", TEXT: "str", TIME: "datetime", UNIT: "None"}
+_ANNOTATIONS = frozenset(_SCALARS.values())
+"""Names that mean a type in the body of a class, and that nothing else there can have."""
+
+_TAKEN = ("Mirror", "PROTOCOL_ID")
+"""Names that types cannot have. Whatever else the package uses begins with a small letter or `_`."""
+
+_BASE = ("http", "rpc", "inspect", "close", "name")
+"""Names that methods cannot have: attributes of glasrt.embedded.EmbeddedMirror."""
 
 
 class PyNames:
@@ -28,7 +32,7 @@ class PyNames:
     def __init__(self, aliases: Iterable[tuple[str, Type]]) -> None:
         """`aliases` are the names that the program gives to types."""
         self._names = Names((*_TAKEN, *PYTHON_WORDS))
-        self._methods = Names((*_BASE, *PYTHON_WORDS))
+        self._methods = Names((*_BASE, *_ANNOTATIONS, *PYTHON_WORDS))
         self._wanted: dict[Type, str] = {}
         self._made: dict[Type, str] = {}
         self._types: list[PyType] = []
@@ -37,8 +41,7 @@ class PyNames:
 
     def method(self, rpc: str) -> str:
         """The name of the Python method for an rpc method; to be asked once for each."""
-        taken = (*_BASE, *PYTHON_WORDS)
-        return self._methods.new(f"{rpc}_" if rpc in taken else rpc)
+        return self._methods.new(python_name(rpc, (*_BASE, *_ANNOTATIONS)))
 
     def types(self) -> tuple[PyType, ...]:
         """All that were asked for, parts before what holds them."""
@@ -69,11 +72,11 @@ class PyNames:
 
     def _dict(self, wanted: str, parts: Sequence[tuple[str, str]]) -> str:
         name = self._names.new(wanted)
-        if any(key in PYTHON_WORDS or key.startswith("__") for key, _ in parts):
+        if any(key in PYTHON_WORDS or key in _ANNOTATIONS for key, _ in parts):
             inner = ", ".join(f"{key!r}: {kind}" for key, kind in parts)
-            self._types.append(PyType(name, f"{name} = TypedDict({name!r}, {{{inner}}})"))
+            self._types.append(PyType(name, f"{name} = _TypedDict({name!r}, {{{inner}}})"))
         else:
-            lines = [f"class {name}(TypedDict):", *(f"    {key}: {kind}" for key, kind in parts)]
+            lines = [f"class {name}(_TypedDict):", *(f"    {key}: {kind}" for key, kind in parts)]
             self._types.append(PyType(name, "\n".join(lines)))
         return name
 

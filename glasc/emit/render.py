@@ -48,7 +48,7 @@ def render(app: App, headers: Sequence[str]) -> Files:
     base = app.prefix
     return Files(
         c_files={
-            f"{base}.h": text("app.h.j2"),
+            f"{base}_app.h": text("app.h.j2"),
             f"{base}_types.c": text("types.c.j2"),
             f"{base}_methods.c": text("methods.c.j2"),
             f"{base}_app.c": text("app.c.j2"),

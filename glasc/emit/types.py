@@ -216,7 +216,7 @@ class TypeTable:
             last=len(parts) - 1,
         )
         self._types[name] = view
-        piece = _by_functions(name, table, f"{{}}_{short}", size, align, plain)
+        piece = _by_functions(name, table, f"{self._prefix}_{{}}_{short}", size, align, plain)
         self._pieces.setdefault(
             Primitive(name), piece
         )  # sizes of argument records, which are no type of the program
@@ -229,7 +229,7 @@ class TypeTable:
         two = {"a": f"a->{inner}", "b": f"b->{inner}"}
         copied = {"a": f"t->{inner}", "b": f"f->{inner}"}
         lead = "{" if variant or number == 0 else ","
-        named = constant(self._prefix, short, name) if variant else ""
+        named = constant(self._prefix, "tag", short, name) if variant else ""
         return Part(
             name=name,
             member=member(name),

@@ -52,9 +52,10 @@ def lower(program: syntax.Program) -> ir.Program:
     return ir.Program(
         name=program.name,
         version=program.version,
+        head=program.span,
         stage="lower",
         places=tuple((place.name, place.many) for place in program.places),
-        type_names=tuple((named.name, named.type) for named in program.types),
+        type_names=tuple(ir.NamedType(named.name, named.type, named.span) for named in program.types),
         states=tuple(_state(state) for state in program.states),
         methods=tuple(
             _Lowering(kinds, rpcs).method(method, name)

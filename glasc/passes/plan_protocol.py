@@ -18,11 +18,11 @@ from dataclasses import dataclass, replace
 from glasc import ir
 from glasc.diagnostics import Collector
 from glasc.ir_text import owner_text
-from glasc.ir_walk import statements
+from glasc.ir_walk import statements, types_in
 from glasc.source import Span
 from glasc.types import Bounded, Cell, Counter, Dict, Queue, Record, StateKind, Type, Variant
 
-CORE_WIRE = 1  # GLAS_WIRE_VERSION of runtime_c/core
+CORE_WIRE = 2  # GLAS_WIRE_VERSION of runtime_c/core
 MAX_STATES = 256
 MAX_EFFECTS = 64
 MAX_PLACES = 64
@@ -30,9 +30,19 @@ MAX_FIELDS = 64
 
 _CHANGES = frozenset({"set", "write", "read", "add", "sub"})
 _ID_BYTES = 16
-_PACKAGE = re.compile(r"[a-z_][a-z0-9_]*")
+_PACKAGE = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _VERSION = re.compile(r"\d+(\.\d+)*((a|b|rc)\d+)?(\.post\d+)?(\.dev\d+)?")
-_OWN_PACKAGES = frozenset({"glasc", "glasrt", "cffi"})
+_OTHER_PACKAGES = """
+    glasc glasrt
+    cffi pycparser click uvicorn h11 httptools uvloop
+    jinja2 markupsafe lark rich pygments markdown_it markdown_it_py mdurl setuptools pkg_resources ziglang
+    typing_extensions
+    annotationlib compression
+"""
+_KEPT_PACKAGES = frozenset(_OTHER_PACKAGES.split()) | sys.stdlib_module_names
+"""What a mirror and the compiler import, or have installed; a package of that name would take its place. The
+last two belong to later Pythons.
+"""
 
 _ENCODINGS = (
     ("Bool", "one byte, 0 or 1"),
@@ -250,6 +260,9 @@ _SHIPPED = (
     ),
     Message(5, "reply", "number, time, frontier, outcome, then the result, or reason and message"),
     Message(6, "done", "number of a request whose reply is not needed any more"),
+    Message(
+        10, "open", "numbers of requests still open; in the last, up to which number all others are over"
+    ),
 )
 _FRAME = "length of what follows in 4 bytes, low one first; number of the message; its parts"
 
@@ -304,7 +317,7 @@ def _check_limits(program: ir.Program) -> None:
             "E0801", f"more than {MAX_STATES} state variables: `{extra.name}` is one too many", extra.span
         )
     if len(program.places) > MAX_PLACES:
-        errors.error("E0802", f"more than {MAX_PLACES} places", _head(program))
+        errors.error("E0802", f"more than {MAX_PLACES} places", program.head)
     for method in program.methods:
         found = (access for access in method.accesses or () if access.kind in _CHANGES)
         changed = {(access.state, access.kind == "read") for access in found}
@@ -313,20 +326,20 @@ def _check_limits(program: ir.Program) -> None:
                 f"`{method.title}` makes {len(changed)} kinds of changes to state; {MAX_EFFECTS} is the most"
             )
             errors.error("E0803", message, method.span)
+    known: set[Type] = set()
     for kind, span in _types_in_use(program):
-        _check_fields(kind, span, errors)
+        _check_fields(kind, span, known, errors)
     errors.finish()
 
 
 def _check_head(program: ir.Program, errors: Collector) -> None:
     """The bundle is a Python package and a wheel: what those cannot be called is no name of an app."""
-    if not (program.states or program.methods):
-        return
-    name, head = program.name, _head(program)
+    name, head = program.name, program.head
     if not _PACKAGE.fullmatch(name):
         message = f"`{name}` cannot name an app: its bundle is a package in small letters, digits and `_`"
-        errors.error("E0806", message, head, hint=f"call it `{name.lower()}`")
-    elif keyword.iskeyword(name) or name in sys.stdlib_module_names or name in _OWN_PACKAGES:
+        fitting = "_".join(part for part in name.lower().split("_") if part)
+        errors.error("E0806", f"{message} between them", head, hint=f"call it `{fitting}`")
+    elif keyword.iskeyword(name) or name in _KEPT_PACKAGES:
         message = f"`{name}` cannot name an app: Python has a word or a package of that name"
         errors.error("E0806", message, head, hint=f"call it `{name}_app`")
     if not _VERSION.fullmatch(program.version):
@@ -334,24 +347,16 @@ def _check_head(program: ir.Program, errors: Collector) -> None:
         errors.error("E0807", message, head)
 
 
-def _head(program: ir.Program) -> Span:
-    """The line that says what the app is called."""
-    spans = [state.span for state in program.states] + [method.span for method in program.methods]
-    source = spans[0].source
-    found = re.search(r"^app\b.*?(?=\s*(#|$))", source.text, re.MULTILINE)
-    return Span(source, *found.span()) if found is not None else Span(source, 0, 1)
-
-
 def _types_in_use(program: ir.Program) -> Iterator[tuple[Type, Span]]:
+    """All types, where they first come up."""
+    yield from ((named.type, named.span) for named in program.type_names)
     for state in program.states:
         yield from ((kind, state.span) for kind in _value_types(state.kind))
     for method in program.methods:
         yield Record(tuple((var.name, var.type) for var in method.params)), method.span
         yield method.result, method.span
         for stmt in statements(method.body):
-            match stmt:
-                case ir.Let(op=ir.JsonRead(type=kind)) | ir.Let(var=ir.Var(type=kind)):
-                    yield kind, stmt.span
+            yield from ((kind, stmt.span) for kind in types_in(stmt))
 
 
 def _value_types(kind: StateKind) -> Iterator[Type]:
@@ -359,11 +364,15 @@ def _value_types(kind: StateKind) -> Iterator[Type]:
     yield from (part for part in parts if part is not None and not isinstance(part, Counter | Bounded))
 
 
-def _check_fields(kind: Type, span: Span, errors: Collector) -> None:
+def _check_fields(kind: Type, span: Span, known: set[Type], errors: Collector) -> None:
+    """Looks at a type and its parts, but for those that are `known`."""
+    if kind in known:
+        return
+    known.add(kind)
     match kind:
         case Record(parts) | Variant(parts):
             if len(parts) > MAX_FIELDS:
                 what = "fields" if isinstance(kind, Record) else "labels"
                 errors.error("E0804", f"{len(parts)} {what} in one type; {MAX_FIELDS} is the most", span)
             for _, part in parts:
-                _check_fields(part, span, errors)
+                _check_fields(part, span, known, errors)

@@ -19,24 +19,17 @@ from glasc.emit.flat import (
     c_pack,
     c_params,
     c_unpack,
-    flatten,
-    parameter_names,
-    result_names,
+    flatten_parameters,
+    flatten_result,
 )
 from glasc.emit.literals import c_bool, c_comment, c_string
 from glasc.emit.model import (
     App,
-    Braced,
     Call,
-    Case,
-    Chained,
-    CStmt,
     CType,
     EffectRow,
     Function,
-    Line,
     MethodRow,
-    Note,
     OwnerFunction,
     PlaceRow,
     SegmentRow,
@@ -45,9 +38,9 @@ from glasc.emit.model import (
 from glasc.emit.names import Names, constant, identifier, member, prefix
 from glasc.emit.python import PyNames, py_method
 from glasc.emit.types import TypeTable
-from glasc.ir_walk import statements
+from glasc.ir_walk import statements, types_in
 from glasc.passes.plan_protocol import Protocol
-from glasc.passes.to_c_body import Body, Context, Exprs, body_types, source_note
+from glasc.passes.to_c_body import Body, Context, Exprs, source_note
 from glasc.plan_json import plan_text
 from glasc.types import Bounded, Cell, Counter, Dict, Queue, Record, StateKind, Type
 
@@ -79,7 +72,8 @@ class _Writer:
         self._protocol = protocol
         self._prefix = prefix(program.name)
         self._methods = tuple(program.method(row.name) for row in protocol.methods)
-        self._types = TypeTable(self._prefix, program.type_names)
+        self._aliases = tuple((named.name, named.type) for named in program.type_names)
+        self._types = TypeTable(self._prefix, self._aliases)
         self._args: dict[str, CType] = {}
         self._add_types()
         constants = Names()
@@ -96,7 +90,7 @@ class _Writer:
         """Named types first, then by where they come up; a result without a name is called after its
         method.
         """
-        for _, kind in self._program.type_names:
+        for _, kind in self._aliases:
             self._types.add(kind)
         for state in self._program.states:
             for part in _state_types(state.kind):
@@ -108,14 +102,15 @@ class _Writer:
             if args is not None:
                 self._args[method.name] = args
         for method in self._methods:
-            for kind in body_types(method):
-                self._types.add(kind)
+            for stmt in statements(method.body):
+                for kind in types_in(stmt):
+                    self._types.add(kind)
 
     def app(self) -> App:
         """The whole view."""
         self._check_sizes()
         program = self._program
-        py_names = PyNames(program.type_names)
+        py_names = PyNames(self._aliases)
         calls = tuple(self._call(method, py_names) for method in self._methods if method.kind == "rpc")
         return App(
             name=program.name,
@@ -155,14 +150,13 @@ class _Writer:
     def _function(self, context: Context, method: ir.Method) -> Function:
         params = {var.name: f"args->{member(var.name)}" for var in method.params}
         declarations, body = Body(context, method, params).run()
-        opening: list[str] = []
-        if _mentions(body, "args->"):
-            opening.append(f"const {self._args[method.name].name} *args = arguments;")
-        else:
-            opening.append("(void)arguments;")
-        result = self._types.piece(method.result).type
-        opening.append(f"{result} *result = results;" if _mentions(body, "*result") else "(void)results;")
-        opening += [] if _mentions(body, "txn") else ["(void)txn;"]
+        args = self._args.get(method.name)
+        kind = args.name if args is not None else "glas_unit"
+        opening = (
+            f"const {kind} *args = arguments;",
+            f"{self._types.piece(method.result).type} *result = results;",
+            "(void)txn, (void)args, (void)result;",
+        )
         return Function(
             name=self._runs[method.name],
             title=c_comment(method.title),
@@ -227,7 +221,7 @@ class _Writer:
         raise AssertionError(f"{state.name} has no owner")
 
     def _owner_function(self, state: ir.State) -> str:
-        return f"owner_of_{identifier(state.name)}"
+        return f"{self._prefix}_owner_of_{identifier(state.name)}"
 
     def _owner_functions(self) -> Iterator[OwnerFunction]:
         for state in self._program.states:
@@ -242,9 +236,9 @@ class _Writer:
     # ------------------------------------------------------------ direct calls
 
     def _call(self, method: ir.Method, py_names: PyNames) -> Call:
-        names = parameter_names()
-        flat_args = [(var, flatten(var.type, var.name, names)) for var in method.params]
-        flat_result = flatten(method.result, "", result_names())
+        flats = flatten_parameters([(var.name, var.type) for var in method.params])
+        flat_args = list(zip(method.params, flats, strict=True))
+        flat_result = flatten_result(method.result)
         args = self._args.get(method.name)
         base = self._prefix
         call, unpack, out = (f"{base}_{what}_{method.name}" for what in ("call", "unpack", "out"))
@@ -354,22 +348,3 @@ def _mask(numbers: Iterator[int]) -> tuple[str, ...]:
         words.append(f"UINT64_C(0x{bits & (2**64 - 1):x})")
         bits >>= 64
     return tuple(words) or ("0",)
-
-
-def _mentions(stmts: tuple[CStmt, ...], word: str) -> bool:
-    """Whether C uses a name; what it does not use must be said not to be used."""
-    return any(word in text for stmt in stmts for text in _texts(stmt))
-
-
-def _texts(stmt: CStmt) -> Iterator[str]:
-    match stmt:
-        case Line(text):
-            yield text
-        case Braced(head, body) | Case(head, body):
-            yield head
-            yield from (text for inner in body for text in _texts(inner))
-        case Chained(head, then, orelse):
-            yield head
-            yield from (text for inner in (*then, *orelse) for text in _texts(inner))
-        case Note():
-            return

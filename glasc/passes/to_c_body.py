@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from glasc import ir
 from glasc.emit.literals import c_bool, c_comment, c_int, c_string
 from glasc.emit.model import Braced, Case, Chained, CStmt, Line, Note
-from glasc.emit.names import Names, member
+from glasc.emit.names import Names, member, variable
 from glasc.emit.types import TypeTable
 from glasc.ir_check import op_type
-from glasc.ir_walk import falls_through, operands, statements, subexpressions, variables
+from glasc.ir_walk import falls_through, statements, variables
 from glasc.source import Span
 from glasc.types import BOOL, INT, TEXT, TIME, UNIT, Record, Type
 
@@ -52,7 +52,7 @@ class Exprs:
         """The expression, safe as an operand of `.`, of a call and of an assignment."""
         match expr:
             case ir.Var(name):
-                return self._locals.get(name, f"v_{name}")
+                return self._locals.get(name, variable(name))
             case ir.Const():
                 return self._const(expr)
             case ir.Get(subject, name):
@@ -160,6 +160,7 @@ class Body:
         self._exprs = Exprs(context.types, shift)
         self._names = Names()
         self._declared: dict[str, str] = {}
+        self._variables: dict[str, None] = {}  # of the program, in order
         self._status = False
         self._line = 0
 
@@ -180,16 +181,17 @@ class Body:
         }
         for name, kind in self._declared.items():
             yield f"{kind} {name} = {'0' if kind in _NUMBERS else '{0}'};"
-        for name in self._declared:
-            if name.startswith("v_") and name.removeprefix("v_") not in used:
-                yield f"(void){name};"
+        for name in self._variables:
+            if name not in used:
+                yield f"(void){variable(name)};"
 
     def _declare(self, name: str, kind: Type) -> str:
         self._declared.setdefault(name, self._context.types.piece(kind).type)
         return name
 
     def _variable(self, var: ir.Var) -> str:
-        return self._declare(f"v_{var.name}", var.type)
+        self._variables[var.name] = None
+        return self._declare(variable(var.name), var.type)
 
     def _try(self, call: str, escape: _Escape) -> Iterator[CStmt]:
         """A call, and the jump where it is not OK."""
@@ -445,21 +447,3 @@ def source_note(span: Span) -> str:
     name = span.source.name.replace("\\", "/").rpartition("/")[2]
     code = span.source.line(span.line).partition("  #")[0].strip()
     return c_comment(f"{name}:{span.line}  {code}")
-
-
-def body_types(method: ir.Method) -> Iterator[Type]:
-    """Types of the values that a body handles, in the order of the text; some more than once."""
-    for stmt in statements(method.body):
-        yield from (part.type for operand in operands(stmt) for part in subexpressions(operand))
-        match stmt:
-            case (
-                ir.Let(op=ir.JsonRead(type=kind))
-                | ir.Let(var=ir.Var(type=kind))
-                | ir.Declare(var=ir.Var(type=kind))
-            ):
-                yield kind
-            case ir.ForRows(key=key, value=value) | ir.ChooseRow(key=key, value=value):
-                yield key.type
-                yield value.type
-            case ir.Match(arms=arms):
-                yield from (arm.var.type for arm in arms if arm.var is not None)

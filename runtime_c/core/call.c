@@ -26,33 +26,46 @@ static glas_status busy(glas_core *core)
     return GLAS_WAIT;
 }
 
-/* The entry's bytes in core->scratch; *kept, *needed as of glas_entry_put. */
-static bool make_entry(glas_core *core, size_t *causes_n, bool *kept, bool *needed)
+/* Puts the causes where the entry in `writer` begins with a byte that says that there are none. */
+static void put_causes_first(const glas_core *core, glas_writer *writer)
+{
+    size_t entry_n = writer->n - 1;
+    glas_log_put_causes(core, writer);
+    size_t n = writer->n - 1 - entry_n;
+    if (writer->failed || glas_writer_room(writer, n) == NULL) return;
+    memmove(writer->p + n, writer->p + 1, entry_n + n);
+    memcpy(writer->p, writer->p + n + entry_n, n);
+    writer->n = n + entry_n;
+}
+
+/* The entry's bytes in core->scratch; *kept, *needed as of glas_entry_put. One that no other mirror needs is nobody's cause: what it knew
+ * is among the causes of the next one that others see. So such entries are all alike, however many there are. */
+static bool make_entry(glas_core *core, bool *kept, bool *needed)
 {
     glas_writer *writer = &core->scratch;
     writer->n = 0;
     writer->failed = false;
     writer->base_time = core->txn.time;
-    glas_log_put_causes(core, writer);
-    *causes_n = writer->n;
+    glas_put_byte(writer, 0);
     glas_entry_put(core, writer, kept, needed);
+    if (*needed && core->applied_since && !writer->failed) put_causes_first(core, writer);
     return !writer->failed;
 }
 
-static glas_status append_entry(glas_core *core, size_t causes_n, bool needed, const glas_call *shipped)
+static glas_status append_entry(glas_core *core, bool needed, const glas_call *shipped)
 {
     const glas_writer *entry = &core->scratch;
     int64_t last_time = core->log.last_time;
     if (shipped != NULL && !glas_session_keep(core, shipped->started_at, shipped->id, core->text.p, core->text.n)) return glas_no_memory(&core->txn);
-    bool ok = glas_log_append(core, entry->p, entry->n, causes_n, core->txn.time, !needed);
+    bool ok = needed ? glas_log_append(core, entry->p, entry->n, core->txn.time) : glas_log_append_run(core, 1, core->txn.time);
     if (ok && !glas_journal_commit(core, entry->p, entry->n, shipped, &core->text)) {
-        glas_log_unappend(core);
-        core->log.last_time = last_time;
+        glas_log_unappend(core, last_time);
         ok = false;
     }
     if (!ok && shipped != NULL) glas_session_forget(core, shipped->started_at, shipped->id);
     if (!ok) return glas_no_memory(&core->txn);
-    for (uint32_t i = 0; core->applied_since && i < core->mirrors; i++)
+    if (!needed || !core->applied_since) return GLAS_OK;
+    for (uint32_t i = 0; i < core->mirrors; i++)
         if (i != core->self) core->peers[core->self].causes[i] = core->peers[i].applied;
     core->applied_since = false;
     return GLAS_OK;
@@ -74,23 +87,35 @@ static glas_status remember(glas_core *core, const glas_call *shipped)
     return glas_no_memory(&core->txn);
 }
 
+/* Of calls of one mirror that it has not said to have answers of, only so many are remembered. */
+static bool may_remember(const glas_core *core, const glas_call *shipped)
+{
+    return shipped == NULL || core->peers[shipped->started_at].done_count < core->config.max_waiting;
+}
+
+static glas_status remembers_too_many(glas_core *core, const glas_call *shipped)
+{
+    glas_text parts[] = {GLAS_T("too many answers wait here for "), core->peers[shipped->started_at].name, GLAS_T(" to say that it has them")};
+    core->txn.message = glas_txn_text(&core->txn, parts, 3);
+    return GLAS_WAIT;
+}
+
 /* A transaction that changed nothing is no entry; `start` always is one, so that all mirrors learn of it. */
 static glas_status record(glas_core *core, const glas_call *shipped)
 {
     bool kept, needed, is_start = core->txn.method->kind == GLAS_START;
-    size_t causes_n;
     if (core->txn.change_count == 0 && !is_start) return GLAS_OK;
     if (core->mirrors == 1 && !core->config.durable) {
         core->log.first = ++core->log.next;
         return GLAS_OK;
     }
-    if (!make_entry(core, &causes_n, &kept, &needed)) return glas_no_memory(&core->txn);
-    if (shipped != NULL && core->peers[shipped->started_at].done_count >= core->config.max_waiting) return busy(core);
+    if (!make_entry(core, &kept, &needed)) return glas_no_memory(&core->txn);
+    if (!may_remember(core, shipped)) return remembers_too_many(core, shipped);
     if (!kept && !is_start) return remember(core, shipped);
     if (needed && !glas_fits(core, core->scratch.n)) return glas_txn_error(&core->txn, "too large: max_link_buffer does not allow to send what it changed to the other mirrors");
-    if (needed && core->scratch.n > core->config.max_log) return glas_txn_error(&core->txn, "too large: max_log does not allow to keep what it changed for the other mirrors");
+    if (needed && GLAS_LOG_COST(core->scratch.n) > core->config.max_log) return glas_txn_error(&core->txn, "too large: max_log does not allow to keep what it changed for the other mirrors");
     if (needed && !glas_log_has_room(core, core->scratch.n)) return busy(core);
-    glas_status status = append_entry(core, causes_n, needed, shipped);
+    glas_status status = append_entry(core, needed, shipped);
     if (status == GLAS_OK) trace_commit(core);
     return status;
 }

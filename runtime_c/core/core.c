@@ -1,6 +1,8 @@
 /* The one door: glas_open, glas_step, glas_poll, glas_close. What each input and output means is said in glas_core.h. */
 #include "core.h"
 
+#define KEPT_BUFFER 65536u /* bytes of a buffer that are kept for its next use */
+
 /* ------------------------------------------------------------------ opening */
 
 static glas_core *say(char *error, size_t size, const char *message)
@@ -95,7 +97,7 @@ static bool open_parts(glas_core *core)
     core->states = glas_heap_resize(&core->heap, NULL, 0, (app->state_count + 1) * sizeof *core->states);
     if (core->states == NULL) return false;
     memset(core->states, 0, (app->state_count + 1) * sizeof *core->states);
-    return open_peers(core) && glas_states_open(core) && open_routes(core) && glas_log_open(core) && glas_links_open(core) && glas_sched_open(core);
+    return open_peers(core) && glas_states_open(core) && open_routes(core) && glas_log_open(core) && glas_links_open(core) && glas_sched_open(core) && glas_out_reserve(core, 0);
 }
 
 glas_core *glas_open(const glas_app *app, const glas_config *config, const glas_allocator *allocator, char *error, size_t error_size)
@@ -167,6 +169,28 @@ void glas_close(glas_core *core)
 
 /* ------------------------------------------------------------------ inputs */
 
+/* A buffer that one large value has made large is not kept for small ones. */
+static void shrink(glas_writer *writer)
+{
+    if (writer->capacity > KEPT_BUFFER && writer->n == 0) glas_writer_close(writer);
+}
+
+static void shrink_all(glas_core *core)
+{
+    core->scratch.n = core->text.n = core->replies.n = 0; /* nothing in them outlives a step and its outputs */
+    glas_writer *const writers[] = {&core->scratch, &core->text, &core->replies, &core->journal, &core->out_bytes};
+    for (size_t i = 0; i < sizeof writers / sizeof *writers; i++) shrink(writers[i]);
+    for (uint32_t i = 0; i < core->link_count; i++) {
+        glas_link *link = &core->links[i];
+        if (!link->used) continue;
+        shrink(&link->out);
+        shrink(&link->later);
+        if (link->in_n != 0 || link->in_capacity <= KEPT_BUFFER) continue;
+        link->in = glas_heap_resize(&core->heap, link->in, link->in_capacity, 0);
+        link->in_capacity = 0;
+    }
+}
+
 /* Outputs given by the last polls are dead now. */
 static void settle(glas_core *core)
 {
@@ -179,6 +203,7 @@ static void settle(glas_core *core)
         core->links[i].out.n = 0;
         core->links[i].out_given = false;
     }
+    shrink_all(core);
 }
 
 static void loaded(const glas_core *core, bool ok, const char *error, glas_reply *reply)
@@ -211,6 +236,8 @@ static void start(glas_core *core, glas_reply *reply)
         return;
     }
     core->incarnation++;
+    for (uint32_t i = 0; i < core->mirrors; i++) /* the clock was set back meanwhile: how old a replica is, is not known */
+        if (core->peers[i].fresh > core->clock) core->peers[i].fresh = core->peers[i].fresh_saved = INT64_MIN;
     bool ok = glas_journal_start(core);
     core->running = ok;
     if (GLAS_PLANT == 5)
@@ -320,6 +347,7 @@ static void take(glas_core *core, const glas_input *input)
     case GLAS_IN_LINK_BYTES:
         glas_link_bytes(core, input->link, input->a);
         glas_links_resume(core);
+        glas_journal_acked(core);
         break;
     case GLAS_IN_DISK_DONE:
         if (input->position > core->durable && input->position <= core->journal_end) core->durable = input->position;
@@ -359,11 +387,21 @@ static int32_t pending(const glas_core *core)
     return (output ? GLAS_HAS_OUTPUT : 0) | (glas_work_waits(core) ? GLAS_MORE : 0);
 }
 
+static void pass_time(glas_core *core, int64_t given)
+{
+    int64_t now = given < 0 ? 0 : given > GLAS_TIME_MOST ? GLAS_TIME_MOST : given;
+    if (now + core->lag < core->clock) {
+        core->lag = core->clock - now;
+        core->wake_said = INT64_MIN; /* the same moment has another name on the driver's clock now */
+    }
+    core->clock = now + core->lag;
+    if (now > core->now) core->now = now;
+}
+
 int32_t glas_step(glas_core *core, const glas_input *input)
 {
     settle(core);
-    core->clock = input->now < 0 ? 0 : input->now > GLAS_TIME_MOST ? GLAS_TIME_MOST : input->now;
-    if (core->clock > core->now) core->now = core->clock;
+    pass_time(core, input->now);
     bool needs_start = input->kind != GLAS_IN_SNAPSHOT_LOADED && input->kind != GLAS_IN_JOURNAL_LOADED && input->kind != GLAS_IN_START;
     if (needs_start && !core->running) {
         glas_call nobody = {.id = input->call};
@@ -416,6 +454,8 @@ static bool poll_links(glas_core *core, glas_output *output)
     return false;
 }
 
+static const char LOST[] = "out of memory: what more there was to say is lost";
+
 /* Where nothing was ever written there is no address to count from. */
 static glas_bytes out_text(const glas_core *core, size_t at, size_t n)
 {
@@ -429,6 +469,7 @@ static void give_reply(const glas_core *core, const glas_outgoing *from, glas_re
     reply->body = out_text(core, from->at, from->n);
     reply->message = out_text(core, message_at, from->message_n);
     reply->content_type = out_text(core, type_at, from->type_n);
+    if (from->lost || (reply->outcome != GLAS_COMMITTED && from->message_n == 0)) reply->message = (glas_bytes){LOST, sizeof LOST - 1};
     reply->result = from->result;
 }
 
@@ -446,7 +487,7 @@ static bool poll_wake(glas_core *core, glas_output *output)
 {
     if (core->wake_at == core->wake_said) return false;
     core->wake_said = core->wake_at;
-    *output = (glas_output){.kind = GLAS_OUT_WAKE, .at = core->wake_at};
+    *output = (glas_output){.kind = GLAS_OUT_WAKE, .at = core->wake_at == GLAS_NEVER ? GLAS_NEVER : core->wake_at - core->lag};
     return true;
 }
 

@@ -245,12 +245,15 @@ static glas_applied apply_written(glas_core *core, uint32_t number, const item *
     return GLAS_APPLY_NO_MEMORY;
 }
 
-static glas_applied apply_taken(glas_core *core, glas_reader *reader, uint32_t number)
+static glas_applied apply_taken(glas_core *core, glas_reader *reader, uint32_t number, uint64_t count)
 {
     glas_state *state = &core->states[number];
-    if (state->ring.count == 0) return glas_take_bad(reader), GLAS_APPLY_BAD;
-    if (glas_txn_change(&core->txn, GLAS_TOOK, number, 0) == NULL) return GLAS_APPLY_NO_MEMORY;
-    glas_ring_take(state);
+    if (!core->running && glas_mem_state(core, number)) return GLAS_APPLIED;
+    if (state->ring.count < count) return glas_take_bad(reader), GLAS_APPLY_BAD;
+    for (uint64_t i = 0; i < count; i++) {
+        if (glas_txn_change(&core->txn, GLAS_TOOK, number, 0) == NULL) return GLAS_APPLY_NO_MEMORY;
+        glas_ring_take(state);
+    }
     return GLAS_APPLIED;
 }
 
@@ -267,14 +270,16 @@ static glas_applied apply_item(glas_core *core, glas_reader *reader, const glas_
     case GLAS_DICT_BOUNDED: return apply_gain(core, reader, effect->state, it, from);
     case GLAS_QUEUE: break;
     }
-    return effect->take ? apply_taken(core, reader, effect->state) : apply_written(core, effect->state, it);
+    return apply_written(core, effect->state, it);
 }
 
-static glas_applied apply_effect(glas_core *core, glas_reader *reader, const glas_effect *effect, uint32_t from)
+static glas_applied apply_effect(glas_core *core, glas_reader *reader, const glas_effect *effect, uint32_t from, uint64_t *taken)
 {
     uint64_t count;
+    *taken = 0;
     if (!take_count(core, reader, effect, &count)) return GLAS_APPLY_BAD;
-    for (uint64_t k = 0; k < count; k++) {
+    if (effect->take) *taken = count;
+    for (uint64_t k = 0; k < count && !effect->take; k++) {
         item it;
         if (!take_item(core, reader, effect, &it)) return reader->bad ? GLAS_APPLY_BAD : GLAS_APPLY_NO_MEMORY;
         glas_applied applied = apply_item(core, reader, effect, &it, from);
@@ -286,7 +291,7 @@ static glas_applied apply_effect(glas_core *core, glas_reader *reader, const gla
 glas_applied glas_entry_apply(glas_core *core, glas_reader *reader, uint32_t from, bool *needed)
 {
     const glas_method_info *method;
-    uint64_t present;
+    uint64_t present, taken[64];
     glas_arena_reset(&core->wire_arena);
     *needed = false;
     if (!take_head(core, reader, &method, &present)) return GLAS_APPLY_BAD;
@@ -295,7 +300,12 @@ glas_applied glas_entry_apply(glas_core *core, glas_reader *reader, uint32_t fro
         if (!(present >> i & 1)) continue;
         *needed |= needed_elsewhere(core, effect);
         if (from != core->self && !wants(core, effect, (glas_filter){.to = core->self, .from = from})) return glas_take_bad(reader), GLAS_APPLY_BAD;
-        glas_applied applied = apply_effect(core, reader, effect, from);
+        glas_applied applied = apply_effect(core, reader, effect, from, &taken[i]);
+        if (applied != GLAS_APPLIED) return applied;
+    }
+    /* A transaction may have taken what it wrote itself: behind its writes, everything that it took is there, and in the same order. */
+    for (uint32_t i = 0; i < method->effect_count; i++) {
+        glas_applied applied = present >> i & 1 ? apply_taken(core, reader, method->effects[i].state, taken[i]) : GLAS_APPLIED;
         if (applied != GLAS_APPLIED) return applied;
     }
     return GLAS_APPLIED;

@@ -1,7 +1,7 @@
 /* From an HTTP request line to a method and its arguments. Knows no reply and no transaction.
  *
- * Segments match exactly; a parameter takes one segment that is not empty, percent-decoded; literals win over parameters from the
- * left; what follows a `?` is not part of the path.
+ * Segments match exactly; a parameter takes one segment that is not empty, percent-decoded; a path that cannot be decoded is malformed;
+ * literals win over parameters from the left; what follows a `?` is not part of the path.
  */
 #include "core.h"
 
@@ -33,7 +33,7 @@ static bool cut(glas_bytes path, glas_text *segments, uint32_t *count)
     return true;
 }
 
-/* `p` has room for all of `from`. */
+/* `p` has room for all of `from`. False: malformed. */
 static bool decode(glas_text from, char *p, glas_text *to)
 {
     uint32_t n = 0;
@@ -48,7 +48,7 @@ static bool decode(glas_text from, char *p, glas_text *to)
         i += 2;
     }
     *to = (glas_text){p, n};
-    return n > 0 && glas_is_utf8((const uint8_t *)p, n);
+    return glas_is_utf8((const uint8_t *)p, n);
 }
 
 static bool fits(const glas_method_info *method, const glas_text *segments, const glas_text *decoded, uint32_t count)
@@ -94,7 +94,7 @@ bool glas_http_find(glas_core *core, glas_bytes verb, glas_bytes path, glas_call
     for (uint32_t i = 0; i < count; i++) {
         char *room = glas_arena_take(&core->input_arena, segments[i].n + 1u);
         if (room == NULL) return glas_reply_abort(core, call, GLAS_WHY_ERROR, GLAS_T("out of memory while reading the path"), reply), false;
-        if (!decode(segments[i], room, &decoded[i])) decoded[i] = (glas_text){NULL, 0}; /* fits no parameter */
+        if (!decode(segments[i], room, &decoded[i])) return glas_reply_abort(core, call, GLAS_WHY_BAD_INPUT, GLAS_T("the path is malformed"), reply), false;
     }
     for (uint32_t i = 0; i < core->app->method_count; i++) {
         const glas_method_info *method = &core->app->methods[i];

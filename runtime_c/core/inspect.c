@@ -81,6 +81,10 @@ static void put_peer(const glas_core *core, glas_writer *writer, uint32_t number
     put_number(writer, "acknowledged", number == core->self ? glas_frontier(core, number) : peer->acked, false);
     put_name(writer, "linked", false);
     glas_json_put_bool(writer, number == core->self || peer->link != GLAS_NO_MIRROR);
+    put_name(writer, "waits_for", false);
+    const glas_link *link = peer->link == GLAS_NO_MIRROR ? NULL : &core->links[peer->link];
+    if (link == NULL || !link->stalled || link->waits_for == GLAS_NO_MIRROR) glas_json_put(writer, "null");
+    else glas_json_put_text(writer, core->peers[link->waits_for].name);
     put_name(writer, "fresh_us", false);
     if (number == core->self || peer->fresh == INT64_MIN) glas_json_put(writer, "null");
     else glas_json_put_int(writer, core->clock - peer->fresh);
@@ -100,7 +104,7 @@ static void put_status(const glas_core *core, glas_writer *writer)
     put_number(writer, "durable", core->durable, false);
     put_number(writer, "memory", core->heap.used, false);
     put_number(writer, "log_entries", core->log.next - core->log.first, false);
-    put_number(writer, "log_bytes", core->log.end - core->log.cut, false);
+    put_number(writer, "log_bytes", glas_log_held(&core->log), false);
     put_number(writer, "waiting", core->calls_used - core->calls_shipped, false);
     put_number(writer, "shipped", core->calls_shipped, false);
     put_number(writer, "steps_awake", core->steps_awake, false);

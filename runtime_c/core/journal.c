@@ -5,9 +5,10 @@
  */
 #include "core.h"
 
-enum { RECORD_START = 1, RECORD_COMMIT, RECORD_SHIPPED, RECORD_APPLY, RECORD_SKIP, RECORD_FRESH };
+enum { RECORD_START = 1, RECORD_COMMIT, RECORD_SHIPPED, RECORD_APPLY, RECORD_SKIP, RECORD_FRESH, RECORD_ACKED };
 
 #define HEAD 8u
+#define ACKED_EACH 4096u /* held bytes of the log which acknowledgements cut, for one record of it */
 #define CHECK_SEED UINT64_C(0x676C61736A6F7572)
 
 static uint32_t check_of(const uint8_t *body, size_t n) { return (uint32_t)glas_hash_bytes(body, n, CHECK_SEED); }
@@ -52,6 +53,8 @@ bool glas_journal_start(glas_core *core)
     if (!core->config.durable) return true;
     size_t start = begin(core, RECORD_START);
     glas_put_uint(&core->journal, core->incarnation);
+    glas_put_u64(&core->journal, core->cluster);
+    glas_put_uint(&core->journal, core->self);
     return end(core, start);
 }
 
@@ -109,7 +112,31 @@ void glas_journal_fresh(glas_core *core, uint32_t from)
     if (end(core, start)) peer->fresh_saved = peer->fresh;
 }
 
+/* Without it a restart would keep, and count towards max_log, all that was acknowledged since the snapshot. By how much of the log it
+ * concerns it costs next to nothing; a restart may keep a little too much. Of single mirrors a HELLO tells the rest. */
+void glas_journal_acked(glas_core *core)
+{
+    glas_own_log *log = &core->log;
+    bool much = log->unsaved >= ACKED_EACH || log->unsaved >= core->config.max_log / 8;
+    if (!core->config.durable || log->unsaved == 0 || !much) return;
+    size_t start = begin(core, RECORD_ACKED);
+    glas_put_uint(&core->journal, glas_log_acked_by_all(core));
+    if (end(core, start)) log->unsaved = 0;
+}
+
 /* ------------------------------------------------------------------ sessions: answers to shipped calls, kept for repeats */
+
+/* Those of a mirror stand in the order of their numbers. The first one of at least `call`: */
+static uint32_t session_at(const glas_peer *peer, uint64_t call)
+{
+    uint32_t low = 0, high = peer->done_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (peer->done[middle].number < call) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
 
 bool glas_session_keep(glas_core *core, uint32_t number, uint64_t call, const uint8_t *result, size_t n)
 {
@@ -118,38 +145,60 @@ bool glas_session_keep(glas_core *core, uint32_t number, uint64_t call, const ui
     uint8_t *copy = glas_heap_resize(&core->heap, NULL, 0, n);
     if (copy == NULL && n != 0) return false;
     if (n != 0) memcpy(copy, result, n);
-    peer->done[peer->done_count++] = (glas_session){.number = call, .result = copy, .n = (uint32_t)n};
+    uint32_t at = session_at(peer, call);
+    memmove(peer->done + at + 1, peer->done + at, (peer->done_count++ - at) * sizeof *peer->done);
+    peer->done[at] = (glas_session){.number = call, .result = copy, .n = (uint32_t)n};
     return true;
 }
 
-const glas_session *glas_session_find(const glas_core *core, uint32_t number, uint64_t call)
+glas_session *glas_session_find(glas_core *core, uint32_t number, uint64_t call)
 {
-    const glas_peer *peer = &core->peers[number];
-    for (uint32_t i = 0; i < peer->done_count; i++)
-        if (peer->done[i].number == call) return &peer->done[i];
-    return NULL;
+    glas_peer *peer = &core->peers[number];
+    uint32_t at = session_at(peer, call);
+    return at < peer->done_count && peer->done[at].number == call ? &peer->done[at] : NULL;
+}
+
+/* Drops [from, to) of a mirror's. */
+static void drop_sessions(glas_core *core, glas_peer *peer, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++) glas_heap_resize(&core->heap, peer->done[i].result, peer->done[i].n, 0);
+    if (from == to) return;
+    memmove(peer->done + from, peer->done + to, (peer->done_count - to) * sizeof *peer->done);
+    peer->done_count -= to - from;
 }
 
 void glas_session_prune(glas_core *core, uint32_t number, uint64_t below)
 {
     glas_peer *peer = &core->peers[number];
-    uint32_t kept = 0;
-    for (uint32_t i = 0; i < peer->done_count; i++) {
-        if (peer->done[i].number >= below) peer->done[kept++] = peer->done[i];
-        else glas_heap_resize(&core->heap, peer->done[i].result, peer->done[i].n, 0);
-    }
-    peer->done_count = kept;
+    drop_sessions(core, peer, 0, session_at(peer, below));
 }
 
 void glas_session_forget(glas_core *core, uint32_t number, uint64_t call)
 {
     glas_peer *peer = &core->peers[number];
+    uint32_t at = session_at(peer, call);
+    if (at < peer->done_count && peer->done[at].number == call) drop_sessions(core, peer, at, at + 1);
+}
+
+/* Keeps of those up to `most` only the ones marked as open. */
+void glas_session_drop_closed(glas_core *core, uint32_t number, uint64_t most)
+{
+    glas_peer *peer = &core->peers[number];
+    uint32_t kept = 0;
     for (uint32_t i = 0; i < peer->done_count; i++) {
-        if (peer->done[i].number != call) continue;
-        glas_heap_resize(&core->heap, peer->done[i].result, peer->done[i].n, 0);
-        peer->done[i] = peer->done[--peer->done_count];
-        return;
+        glas_session *it = &peer->done[i];
+        if (it->open || it->number > most) peer->done[kept++] = *it;
+        else glas_heap_resize(&core->heap, it->result, it->n, 0);
     }
+    peer->done_count = kept;
+    for (uint32_t i = 0; i < kept; i++) peer->done[i].open = false;
+}
+
+/* What was asked for on an earlier link is asked for again. */
+void glas_session_none_due(glas_core *core, uint32_t number)
+{
+    glas_peer *peer = &core->peers[number];
+    for (uint32_t i = 0; i < peer->done_count; i++) peer->done[i].due = peer->done[i].open = false;
 }
 
 /* ------------------------------------------------------------------ loading */
@@ -176,12 +225,13 @@ static glas_applied load_own(glas_core *core, glas_reader *reader)
     reader->base_time = time;
     size_t start = reader->at;
     if (!glas_take_uint(reader, core->mirrors, &count) || !glas_take_causes(core, reader, count, self->causes)) return GLAS_APPLY_BAD;
-    size_t causes_n = reader->at - start;
     bool needed;
     glas_applied applied = glas_entry_apply(core, reader, core->self, &needed);
     if (applied != GLAS_APPLIED) return applied;
-    if (!glas_log_append(core, reader->p + start, reader->at - start, causes_n, time, !needed)) return GLAS_APPLY_NO_MEMORY;
-    core->applied_since = false;
+    if (!needed && count != 0) return glas_take_bad(reader), GLAS_APPLY_BAD; /* nobody would ever be told these causes */
+    bool kept = needed ? glas_log_append(core, reader->p + start, reader->at - start, time) : glas_log_append_run(core, 1, time);
+    if (!kept) return GLAS_APPLY_NO_MEMORY;
+    if (needed) core->applied_since = false;
     advance_time(core, time);
     return GLAS_APPLIED;
 }
@@ -247,17 +297,38 @@ static glas_applied load_fresh(glas_core *core, glas_reader *reader)
     return GLAS_APPLIED;
 }
 
+/* Records name mirrors by their place in the roster: with another roster they would mean others. */
+static glas_applied load_start(glas_core *core, glas_reader *reader)
+{
+    uint64_t cluster, self;
+    if (!glas_take_uint(reader, UINT64_MAX, &core->incarnation) || !glas_take_u64(reader, &cluster)) return GLAS_APPLY_BAD;
+    if (!glas_take_uint(reader, UINT32_MAX, &self)) return GLAS_APPLY_BAD;
+    return cluster == core->cluster && self == core->self ? GLAS_APPLIED : GLAS_APPLY_OTHER;
+}
+
+static glas_applied load_acked(glas_core *core, glas_reader *reader)
+{
+    uint64_t number;
+    if (!glas_take_uint(reader, core->log.next - 1, &number)) return GLAS_APPLY_BAD;
+    for (uint32_t i = 0; i < core->mirrors; i++)
+        if (i != core->self && core->peers[i].acked < number) core->peers[i].acked = number;
+    glas_log_cut(core, number);
+    core->log.unsaved = 0;
+    return GLAS_APPLIED;
+}
+
 static glas_applied load_record(glas_core *core, glas_reader *reader)
 {
     uint8_t kind;
     if (!glas_take_byte(reader, &kind)) return GLAS_APPLY_BAD;
     switch (kind) {
-    case RECORD_START: return glas_take_uint(reader, UINT64_MAX, &core->incarnation) ? GLAS_APPLIED : GLAS_APPLY_BAD;
+    case RECORD_START: return load_start(core, reader);
     case RECORD_COMMIT: return load_own(core, reader);
     case RECORD_SHIPPED: return load_shipped(core, reader);
     case RECORD_APPLY: return load_apply(core, reader);
     case RECORD_SKIP: return load_skip(core, reader);
     case RECORD_FRESH: return load_fresh(core, reader);
+    case RECORD_ACKED: return load_acked(core, reader);
     default: return GLAS_APPLY_BAD;
     }
 }
@@ -284,6 +355,7 @@ static bool load_one(glas_core *core, const uint8_t *body, size_t n, uint64_t at
         return true;
     }
     glas_txn_abort(core);
+    if (applied == GLAS_APPLY_OTHER) return report(error, error_size, GLAS_OTHER_ROSTER "; journal byte ", at);
     if (applied == GLAS_APPLY_NO_MEMORY) return report(error, error_size, "out of memory while loading the journal at byte ", at);
     return report(error, error_size, "the journal is damaged: a record does not make sense at byte ", at + HEAD + reader.at);
 }

@@ -1,4 +1,4 @@
-/* Links: byte streams cut into frames, the handshake, entries on their way, probes. Shipped calls are ship.c's.
+/* Links: byte streams, entries on their way, probes. The handshake is hello.c's, shipped calls are ship.c's.
  *
  * A frame is its length (4 bytes, of what follows), its kind, its body. A stream is taken strictly in order: a frame whose causes have not
  * been applied stays where it is, and what is behind it waits too. Since causality has no cycles, the streams cannot wait for each
@@ -8,7 +8,7 @@
 
 #define SEND_WINDOW (UINT64_C(4) << 20) /* bytes of entries sent and not yet acknowledged, for one link */
 #define FRAME_SOFT 65536u               /* a frame of entries is ended beyond so many bytes */
-#define HEAD 4u
+#define HELLO_MOST 16384u /* bytes of a HELLO at most, of a roster of 1000 mirrors too: a stranger can pin no more */
 
 bool glas_links_open(glas_core *core)
 {
@@ -18,23 +18,10 @@ bool glas_links_open(glas_core *core)
     return core->links != NULL;
 }
 
-static void release(glas_core *core, glas_link *link)
-{
-    size_t vector = core->mirrors * sizeof(uint64_t);
-    if (link->peer != GLAS_NO_MIRROR && link->greeted) core->peers[link->peer].link = GLAS_NO_MIRROR;
-    glas_heap_resize(&core->heap, link->in, link->in_capacity, 0);
-    glas_heap_resize(&core->heap, link->in_vector, link->in_vector == NULL ? 0 : vector, 0);
-    glas_heap_resize(&core->heap, link->out_vector, link->out_vector == NULL ? 0 : vector, 0);
-    glas_writer_close(&link->out);
-    glas_writer_close(&link->later);
-    memset(link, 0, sizeof *link);
-    while (core->link_count > 0 && !core->links[core->link_count - 1].used) core->link_count--;
-}
-
 void glas_links_close(glas_core *core)
 {
     for (uint32_t i = core->link_count; i > 0; i--)
-        if (core->links[i - 1].used) release(core, &core->links[i - 1]);
+        if (core->links[i - 1].used) glas_link_release(core, &core->links[i - 1]);
     glas_heap_resize(&core->heap, core->links, core->link_capacity * sizeof *core->links, 0);
 }
 
@@ -43,87 +30,6 @@ static glas_link *find(glas_core *core, uint32_t number)
     for (uint32_t i = 0; i < core->link_count; i++)
         if (core->links[i].used && core->links[i].number == number) return &core->links[i];
     return NULL;
-}
-
-glas_link *glas_link_of(const glas_core *core, uint32_t peer)
-{
-    uint32_t link = core->peers[peer].link;
-    return link == GLAS_NO_MIRROR ? NULL : &core->links[link];
-}
-
-static glas_text name_of(const glas_core *core, uint32_t peer) { return peer == GLAS_NO_MIRROR ? GLAS_T("a stranger") : core->peers[peer].name; }
-
-void glas_link_close(glas_core *core, glas_link *link, glas_text reason)
-{
-    glas_text parts[] = {GLAS_T("link to "), name_of(core, link->peer), GLAS_T(" closed: "), reason};
-    glas_out_log(core, GLAS_LOG_WARNING, parts, 4);
-    glas_out_close_link(core, link->number, reason);
-    release(core, link);
-}
-
-/* ------------------------------------------------------------------ frames */
-
-size_t glas_frame_begin(glas_writer *writer, uint8_t kind)
-{
-    static const uint8_t head[HEAD];
-    size_t begin = writer->n;
-    glas_put_bytes(writer, head, HEAD);
-    glas_put_byte(writer, kind);
-    return begin;
-}
-
-/* Where memory or the link's bound ran out, the stream would have a hole: the link is closed, and the next one starts anew. */
-void glas_frame_end(glas_core *core, glas_link *link, glas_writer *writer, size_t begin)
-{
-    if (writer->failed) {
-        glas_link_close(core, link, GLAS_T("more waits to be sent than memory or max_link_buffer allows"));
-        return;
-    }
-    size_t n = writer->n - begin - HEAD;
-    for (unsigned i = 0; i < HEAD; i++) writer->p[begin + i] = (uint8_t)(n >> (8 * i));
-}
-
-glas_writer *glas_link_ordered(glas_core *core, glas_link *link)
-{
-    if (link->sent + 1 >= core->log.next && link->later.n == 0) return &link->out;
-    link->later_after = core->log.next - 1;
-    core->pump_due = true;
-    return &link->later;
-}
-
-static void put_hello(glas_core *core, glas_link *link)
-{
-    size_t begin = glas_frame_begin(&link->out, FRAME_HELLO);
-    glas_put_uint(&link->out, GLAS_WIRE_VERSION);
-    glas_put_bytes(&link->out, core->app->protocol_id, 16);
-    glas_put_text(&link->out, glas_cstring(core->app->name));
-    glas_put_text(&link->out, glas_cstring(core->app->version));
-    glas_put_u64(&link->out, core->cluster);
-    glas_put_uint(&link->out, core->self);
-    glas_put_uint(&link->out, core->incarnation);
-    for (uint32_t i = 0; i < core->mirrors; i++) {
-        link->out_vector[i] = glas_frontier(core, i);
-        glas_put_uint(&link->out, link->out_vector[i]);
-    }
-    glas_frame_end(core, link, &link->out, begin);
-}
-
-/* Tells the other end why, and closes. */
-static void refuse(glas_core *core, glas_link *link, const glas_text *parts, size_t count)
-{
-    uint8_t frame[HEAD + 1 + 2 + 400];
-    char line[400];
-    size_t n = 0;
-    for (size_t i = 0; i < count; i++)
-        for (uint32_t k = 0; k < parts[i].n && n < sizeof line; k++) line[n++] = parts[i].p[k];
-    size_t length = n + 3;
-    for (unsigned i = 0; i < HEAD; i++) frame[i] = (uint8_t)(length >> (8 * i));
-    frame[HEAD] = FRAME_BYE;
-    frame[HEAD + 1] = (uint8_t)(n & 0xFF);
-    frame[HEAD + 2] = (uint8_t)(n >> 8);
-    memcpy(frame + HEAD + 3, line, n);
-    glas_out_bye(core, link->number, frame, HEAD + length);
-    glas_link_close(core, link, (glas_text){line, (uint32_t)n});
 }
 
 /* ------------------------------------------------------------------ coming and going */
@@ -138,7 +44,7 @@ static glas_link *free_link(glas_core *core)
 static bool open_link(glas_core *core, glas_link *link, uint32_t number)
 {
     size_t vector = core->mirrors * sizeof(uint64_t);
-    *link = (glas_link){.used = true, .number = number, .peer = GLAS_NO_MIRROR, .heard = core->clock, .probed = core->clock, .pong_due = INT64_MIN,
+    *link = (glas_link){.used = true, .number = number, .peer = GLAS_NO_MIRROR, .heard = core->clock, .since = core->clock, .probed = core->clock, .pong_due = INT64_MIN,
                         .out = {.heap = &core->heap, .most = core->config.max_link_buffer},
                         .later = {.heap = &core->heap, .most = core->config.max_link_buffer}};
     link->in_vector = glas_heap_resize(&core->heap, NULL, 0, vector);
@@ -156,18 +62,11 @@ static uint32_t mirror_named(const glas_core *core, glas_bytes name)
     return GLAS_NO_MIRROR;
 }
 
-/* One link a mirror: a newer one replaces the older, of which nothing more is taken. */
-static void replace_older(glas_core *core, uint32_t peer)
-{
-    glas_link *older = glas_link_of(core, peer);
-    if (older != NULL) glas_link_close(core, older, GLAS_T("a newer link to the same mirror takes its place"));
-}
-
 void glas_link_up(glas_core *core, uint32_t number, glas_bytes name)
 {
     glas_link *link = find(core, number) != NULL ? NULL : free_link(core);
     if (link == NULL || !open_link(core, link, number)) {
-        if (link != NULL) release(core, link);
+        if (link != NULL) glas_link_release(core, link);
         glas_out_close_link(core, number, GLAS_T("no room for another link"));
         return;
     }
@@ -178,111 +77,16 @@ void glas_link_up(glas_core *core, uint32_t number, glas_bytes name)
         glas_link_close(core, link, GLAS_T("the roster has no other mirror of that name"));
         return;
     }
-    replace_older(core, link->peer);
-    put_hello(core, link);
+    glas_replace_link(core, link->peer);
+    glas_put_hello(core, link);
 }
 
 void glas_link_down(glas_core *core, uint32_t number)
 {
     glas_link *link = find(core, number);
     if (link == NULL) return;
-    if (link->greeted) glas_out_log(core, GLAS_LOG_INFO, (glas_text[]){GLAS_T("cut off from "), name_of(core, link->peer)}, 2);
-    release(core, link);
-}
-
-/* ------------------------------------------------------------------ the handshake */
-
-typedef struct hello {
-    uint64_t version, cluster, self, incarnation;
-    const uint8_t *protocol;
-    glas_text name, app_version;
-} hello;
-
-static bool take_hello_head(glas_reader *reader, hello *it)
-{
-    return glas_take_uint(reader, UINT32_MAX, &it->version) && glas_take_bytes(reader, 16, &it->protocol) && glas_take_text(reader, &it->name) &&
-           glas_take_text(reader, &it->app_version) && glas_take_u64(reader, &it->cluster) && glas_take_uint(reader, UINT32_MAX, &it->self) &&
-           glas_take_uint(reader, UINT64_MAX, &it->incarnation);
-}
-
-/* A stranger, another app or another version gets a clear refusal (semantics 5). Returns the number of parts of the reason, 0 for none. */
-static size_t why_not(const glas_core *core, const glas_link *link, const hello *it, glas_text *parts)
-{
-    glas_text mine = glas_cstring(core->app->name), version = glas_cstring(core->app->version);
-    if (!glas_text_equal(it->name, mine)) return parts[0] = GLAS_T("this is app "), parts[1] = mine, parts[2] = GLAS_T(", not "), parts[3] = it->name, 4;
-    if (it->version != GLAS_WIRE_VERSION || memcmp(it->protocol, core->app->protocol_id, 16) != 0)
-        return parts[0] = GLAS_T("another protocol: this end runs version "), parts[1] = version, parts[2] = GLAS_T(" of the app, the other "),
-               parts[3] = it->app_version, parts[4] = GLAS_T(", or builds of the two differ"), 5;
-    if (it->cluster != core->cluster) return parts[0] = GLAS_T("the two configurations name other mirrors, places or another origin"), 1;
-    if (it->self >= core->mirrors || it->self == core->self) return parts[0] = GLAS_T("the other end says that it is this same mirror"), 1;
-    if (link->peer != GLAS_NO_MIRROR && link->peer != it->self)
-        return parts[0] = GLAS_T("dialled "), parts[1] = core->peers[link->peer].name, parts[2] = GLAS_T(", reached "), parts[3] = core->peers[it->self].name, 4;
-    if (it->incarnation < core->peers[it->self].incarnation)
-        return parts[0] = GLAS_T("an older run of mirror "), parts[1] = core->peers[it->self].name, parts[2] = GLAS_T(" than the one known here: is its store a copy?"), 3;
-    return 0;
-}
-
-/* Does the vector of this peer's HELLO know less than it has said before? */
-static bool knows_less(const glas_core *core, uint32_t peer, const uint64_t *vector)
-{
-    return vector[core->self] < core->peers[peer].acked || vector[peer] < core->peers[peer].applied;
-}
-
-/* A mirror that has told others more than it knows itself has lost its store's end: going on would make two histories. */
-static bool is_forked(glas_core *core, glas_link *link, const uint64_t *vector)
-{
-    glas_text why = {NULL, 0};
-    if (vector[core->self] > glas_frontier(core, core->self)) why = GLAS_T("the other end has entries of this mirror that its own store has lost: restore the store, or retire this mirror");
-    if (core->peers[link->peer].applied > vector[link->peer]) why = GLAS_T("this end has entries of the other mirror that its store has lost: restore that store, or retire that mirror");
-    if (vector[core->self] < core->peers[link->peer].acked) why = GLAS_T("the other end's store has lost entries that it had acknowledged: restore that store, or retire that mirror");
-    if (why.n != 0) refuse(core, link, &why, 1);
-    return why.n != 0;
-}
-
-static void new_incarnation(glas_core *core, uint32_t peer, uint64_t incarnation)
-{
-    if (incarnation == core->peers[peer].incarnation) return;
-    core->peers[peer].incarnation = incarnation;
-    glas_session_prune(core, peer, UINT64_MAX); /* what an earlier run asked, nobody waits for */
-    for (uint32_t i = 0; i < core->call_count; i++) {
-        glas_call *call = &core->calls[i];
-        if (call->used && call->form == GLAS_REMOTE && call->started_at == peer) glas_call_free(core, call);
-    }
-}
-
-static glas_taken take_hello(glas_core *core, glas_link *link, glas_reader *reader)
-{
-    hello it;
-    glas_text parts[5];
-    if (link->greeted || !take_hello_head(reader, &it)) return GLAS_REFUSED_FRAME;
-    size_t count = why_not(core, link, &it, parts);
-    if (count != 0) return refuse(core, link, parts, count), GLAS_TAKEN;
-    bool answered = link->peer != GLAS_NO_MIRROR;
-    for (uint32_t i = 0; i < core->mirrors; i++)
-        if (!glas_take_uint(reader, UINT64_MAX / 2, &link->in_vector[i])) return GLAS_REFUSED_FRAME;
-    uint32_t peer = (uint32_t)it.self;
-    bool late = glas_link_of(core, peer) != NULL && knows_less(core, peer, link->in_vector);
-    link->peer = peer;
-    if (!late) replace_older(core, peer);
-    if (late || (answered && link->out_vector[peer] != core->peers[peer].applied)) {
-        /* Another link brought entries after a HELLO of this one had said where to go on: the stream would repeat them. */
-        glas_link_close(core, link, GLAS_T("overtaken by another link to the same mirror"));
-        return GLAS_TAKEN;
-    }
-    if (is_forked(core, link, link->in_vector)) return GLAS_TAKEN;
-    if (!answered) put_hello(core, link);
-    if (!link->used) return GLAS_TAKEN;
-    link->greeted = true;
-    core->peers[link->peer].link = (uint32_t)(link - core->links);
-    new_incarnation(core, link->peer, it.incarnation);
-    link->sent = link->in_vector[core->self];
-    link->acked = core->peers[link->peer].applied;
-    link->probed = INT64_MIN; /* probe at once: replicas become fresh */
-    core->wake_at = core->clock;
-    glas_log_acked(core, link->peer, link->sent);
-    glas_out_log(core, GLAS_LOG_INFO, (glas_text[]){GLAS_T("linked to "), core->peers[link->peer].name}, 2);
-    glas_ship_again(core, link);
-    return GLAS_TAKEN;
+    if (link->greeted) glas_out_log(core, GLAS_LOG_INFO, (glas_text[]){GLAS_T("cut off from "), glas_link_name(core, link)}, 2);
+    glas_link_release(core, link);
 }
 
 /* ------------------------------------------------------------------ entries, sending */
@@ -315,9 +119,9 @@ static bool prepare_entry(glas_core *core, const glas_link *link, const glas_own
     glas_reader reader = glas_reader_over(entry->bytes, entry->n);
     *any = false;
     memset(core->vector, 0, core->mirrors * sizeof *core->vector);
+    if (entry->n == 0) return true; /* a run */
     bool sound = glas_take_vector(core, &reader, core->vector);
     GLAS_ASSERT(sound);
-    if (entry->nothing) return true;
     core->scratch.n = 0;
     core->scratch.failed = false;
     sound = glas_entry_filter(core, &reader, &core->scratch, (glas_filter){.to = link->peer, .from = core->self}, any);
@@ -352,11 +156,11 @@ static void end_run(glas_core *core, glas_link *link, run *open)
 }
 
 /* Only the first entry of a run may have causes: a run that gathered those of later entries could wait for what waits for it. */
-static void fold(glas_core *core, glas_link *link, run *open, int64_t time)
+static void fold(glas_core *core, glas_link *link, run *open, uint64_t count, int64_t time)
 {
     if (open->count != 0 && has_causes(core)) end_run(core, link, open);
     if (open->count == 0) memcpy(core->run, core->vector, core->mirrors * sizeof *core->run);
-    open->count++;
+    open->count += count;
     open->time = time;
 }
 
@@ -366,17 +170,16 @@ static void put_entries(glas_core *core, glas_link *link)
     size_t begin = glas_frame_begin(&link->out, FRAME_ENTRIES);
     run open = {0};
     bool memory = true;
-    for (; may_send(core, link) && link->out.n - begin < FRAME_SOFT; link->sent++) {
+    while (may_send(core, link) && link->out.n - begin < FRAME_SOFT) {
         const glas_own_entry *entry = glas_log_entry(&core->log, link->sent + 1);
         bool any;
         memory = prepare_entry(core, link, entry, &any);
         if (!memory) break;
-        if (!any) {
-            fold(core, link, &open, entry->time);
-            continue;
-        }
-        end_run(core, link, &open);
-        put_item(core, link, 0, entry->time, core->vector);
+        if (any) {
+            end_run(core, link, &open);
+            put_item(core, link, 0, entry->time, core->vector);
+        } else fold(core, link, &open, entry->last - link->sent, entry->time);
+        link->sent = entry->last;
     }
     end_run(core, link, &open);
     glas_frame_end(core, link, &link->out, begin);
@@ -531,9 +334,14 @@ static glas_taken take_pong(glas_core *core, glas_link *link, glas_reader *reade
     int64_t time;
     if (!glas_take_int(reader, &time)) return GLAS_REFUSED_FRAME;
     if (time < 0) return glas_take_bad(reader), GLAS_REFUSED_FRAME;
+    if (link->probed_bytes != 0 && time >= link->room_probe) {
+        link->unheard -= link->probed_bytes;
+        link->probed_bytes = 0;
+        core->pump_due = true;
+    }
     /* A probe from the future left before this clock was set back: it says nothing. */
     if (time > core->clock || time <= core->peers[link->peer].fresh) return GLAS_TAKEN;
-    core->peers[link->peer].fresh = time;
+    core->peers[link->peer].fresh = GLAS_PLANT == 7 ? core->clock : time;
     glas_journal_fresh(core, link->peer);
     if (core->missed) glas_wake_all(core);
     core->missed = false;
@@ -547,9 +355,9 @@ static glas_taken take_bye(glas_core *core, glas_link *link, glas_reader *reader
     if (!glas_take_byte(reader, &low) || !glas_take_byte(reader, &high)) return GLAS_REFUSED_FRAME;
     size_t n = (size_t)low | (size_t)high << 8;
     if (!glas_take_bytes(reader, n, &bytes)) return GLAS_REFUSED_FRAME;
-    glas_text parts[] = {GLAS_T("refused by the other end: "), glas_is_utf8(bytes, n) ? (glas_text){(const char *)bytes, (uint32_t)n} : GLAS_T("?")};
+    glas_text parts[] = {GLAS_T("refused by the other end, which says: \""), glas_is_utf8(bytes, n) ? (glas_text){(const char *)bytes, (uint32_t)n} : GLAS_T("?"), GLAS_T("\"")};
     glas_txn_begin(core, NULL, core->self);
-    glas_link_close(core, link, glas_txn_text(&core->txn, parts, 2));
+    glas_link_close(core, link, glas_txn_text(&core->txn, parts, 3));
     return GLAS_TAKEN;
 }
 
@@ -557,7 +365,7 @@ static glas_taken take_frame(glas_core *core, glas_link *link, uint8_t kind, gla
 {
     if (!link->greeted && kind != FRAME_HELLO && kind != FRAME_BYE) return GLAS_REFUSED_FRAME;
     switch (kind) {
-    case FRAME_HELLO: return take_hello(core, link, reader);
+    case FRAME_HELLO: return glas_take_hello(core, link, reader);
     case FRAME_ENTRIES: return take_entries(core, link, reader);
     case FRAME_ACK: return take_ack(core, link, reader);
     case FRAME_REQUEST: return glas_take_request(core, link, reader);
@@ -566,6 +374,7 @@ static glas_taken take_frame(glas_core *core, glas_link *link, uint8_t kind, gla
     case FRAME_PING: return take_ping(core, link, reader);
     case FRAME_PONG: return take_pong(core, link, reader);
     case FRAME_BYE: return take_bye(core, link, reader);
+    case FRAME_OPEN: return glas_take_open(core, link, reader);
     default: return GLAS_REFUSED_FRAME;
     }
 }
@@ -576,29 +385,30 @@ static void malformed(glas_core *core, glas_link *link, uint64_t offset)
 {
     char digits[20];
     glas_text parts[] = {GLAS_T("malformed bytes at offset "), {digits, (uint32_t)glas_int_format((int64_t)offset, digits)}, GLAS_T(" of the stream")};
-    refuse(core, link, parts, 3);
+    glas_link_refuse(core, link, parts, 3);
 }
 
 /* Takes the frame at in_at if it is whole. False: nothing more can be taken now. */
 static bool take_next(glas_core *core, glas_link *link)
 {
     size_t left = link->in_n - link->in_at;
-    if (left < HEAD) return false;
+    if (left < FRAME_HEAD) return false;
     const uint8_t *p = link->in + link->in_at;
     size_t n = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 | (size_t)p[3] << 24;
-    if (n == 0 || n > core->config.max_link_buffer) return malformed(core, link, link->in_offset), false;
-    if (left - HEAD < n) return false;
-    uint64_t offset = link->in_offset + HEAD;
-    glas_reader reader = glas_reader_over(p + HEAD, n);
+    if (n == 0 || n > (link->greeted ? core->config.max_link_buffer : HELLO_MOST)) return malformed(core, link, link->in_offset), false;
+    if (left - FRAME_HEAD < n) return false;
+    uint64_t offset = link->in_offset + FRAME_HEAD;
+    glas_reader reader = glas_reader_over(p + FRAME_HEAD, n);
     uint8_t kind = 0;
     glas_take_byte(&reader, &kind);
     glas_taken taken = take_frame(core, link, kind, &reader);
     if (!link->used) return false;
     link->stalled = taken == GLAS_STALLED;
+    if (link->stalled) link->waits_for = glas_vector_lacks(core, core->vector, link->peer);
     if (link->stalled) return false;
     if (taken == GLAS_REFUSED_FRAME || reader.at != n) return malformed(core, link, offset + reader.at), false;
-    link->in_at += HEAD + n;
-    link->in_offset += HEAD + n;
+    link->in_at += FRAME_HEAD + n;
+    link->in_offset += FRAME_HEAD + n;
     link->in_frame = 0;
     return true;
 }
@@ -612,22 +422,34 @@ static void take_all(glas_core *core, glas_link *link)
     link->in_at = 0;
 }
 
+static void receive(glas_core *core, glas_link *link, const char *p, size_t n)
+{
+    if (!glas_heap_reserve(&core->heap, &link->in, &link->in_capacity, link->in_n + n, 1)) {
+        glas_link_close(core, link, GLAS_T("out of memory while receiving"));
+        return;
+    }
+    memcpy(link->in + link->in_n, p, n);
+    link->in_n += n;
+    if (!link->stalled) take_all(core, link);
+}
+
 void glas_link_bytes(glas_core *core, uint32_t number, glas_bytes bytes)
 {
     glas_link *link = find(core, number);
     if (link == NULL || bytes.n == 0) return;
     link->heard = core->clock;
-    if (bytes.n > 2 * core->config.max_link_buffer || link->in_n > 2 * core->config.max_link_buffer - bytes.n) {
+    size_t at = 0;
+    while (link->used && !link->greeted && at < bytes.n) { /* nothing is kept here but a HELLO that is not whole yet */
+        size_t room = FRAME_HEAD + HELLO_MOST - link->in_n, n = bytes.n - at < room ? bytes.n - at : room;
+        receive(core, link, bytes.p + at, n);
+        at += n;
+    }
+    if (!link->used || at == bytes.n) return;
+    if (bytes.n - at > 2 * core->config.max_link_buffer || link->in_n > 2 * core->config.max_link_buffer - (bytes.n - at)) {
         glas_link_close(core, link, GLAS_T("more bytes wait for their causes than max_link_buffer allows"));
         return;
     }
-    if (!glas_heap_reserve(&core->heap, &link->in, &link->in_capacity, link->in_n + bytes.n, 1)) {
-        glas_link_close(core, link, GLAS_T("out of memory while receiving"));
-        return;
-    }
-    memcpy(link->in + link->in_n, bytes.p, bytes.n);
-    link->in_n += bytes.n;
-    if (!link->stalled) take_all(core, link);
+    receive(core, link, bytes.p + at, bytes.n - at);
 }
 
 /* Each round takes at least an item, or is the last. */
@@ -655,7 +477,7 @@ static void pump_small(glas_core *core, glas_link *link)
         link->acked = peer->applied;
         glas_frame_end(core, link, &link->out, begin);
     }
-    if (link->used && link->pong_due != INT64_MIN && link->sent + 1 >= core->log.next) {
+    if (link->used && link->pong_due != INT64_MIN && (GLAS_PLANT == 8 || link->sent + 1 >= core->log.next)) {
         size_t begin = glas_frame_begin(&link->out, FRAME_PONG);
         glas_put_int(&link->out, link->pong_due);
         link->pong_due = INT64_MIN;
@@ -663,11 +485,21 @@ static void pump_small(glas_core *core, glas_link *link)
     }
 }
 
-static void move_later(glas_core *core, glas_link *link)
+static void put_ping(glas_core *core, glas_link *link)
 {
-    glas_put_bytes(&link->out, link->later.p, link->later.n);
-    link->later.n = 0;
-    if (link->out.failed) glas_link_close(core, link, GLAS_T("more waits to be sent than memory or max_link_buffer allows"));
+    size_t begin = glas_frame_begin(&link->out, FRAME_PING);
+    glas_put_int(&link->out, core->clock);
+    if (core->clock < link->room_probe) link->room_probe = core->clock; /* the clock was set back, and this one is behind those bytes too */
+    glas_frame_end(core, link, &link->out, begin);
+}
+
+/* A probe behind what was sent says when it has arrived: half of what may be under way, so that the rest can go meanwhile. */
+static void probe_room(glas_core *core, glas_link *link)
+{
+    if (link->probed_bytes != 0 || link->unheard < core->config.max_link_buffer / 8) return;
+    link->room_probe = core->clock;
+    link->probed_bytes = link->unheard;
+    put_ping(core, link);
 }
 
 void glas_links_pump(glas_core *core)
@@ -676,7 +508,8 @@ void glas_links_pump(glas_core *core)
     for (uint32_t i = 0; i < core->link_count; i++) {
         glas_link *link = &core->links[i];
         while (may_send(core, link)) put_entries(core, link);
-        if (link->used && link->later.n != 0 && link->sent >= link->later_after) move_later(core, link);
+        if (link->used && link->greeted) glas_ship_pump(core, link);
+        if (link->used && link->greeted) probe_room(core, link);
         if (link->used && link->greeted) pump_small(core, link);
     }
 }
@@ -687,11 +520,14 @@ static void probe(glas_core *core, glas_link *link, int64_t *wake)
         glas_link_close(core, link, GLAS_T("not a byte came for longer than silent allows"));
         return;
     }
+    if (core->clock < link->since) link->since = core->clock;
+    if (!link->greeted && core->clock - link->since > core->config.silent_us) {
+        glas_link_close(core, link, GLAS_T("it was not introduced for longer than silent allows"));
+        return;
+    }
     if (link->greeted && (link->probed == INT64_MIN || core->clock - link->probed >= core->config.ping_us || core->clock < link->probed)) {
-        size_t begin = glas_frame_begin(&link->out, FRAME_PING);
-        glas_put_int(&link->out, core->clock);
         link->probed = core->clock;
-        glas_frame_end(core, link, &link->out, begin);
+        put_ping(core, link);
     }
     if (link->used && core->clock + core->config.ping_us < *wake) *wake = core->clock + core->config.ping_us;
 }

@@ -2,6 +2,7 @@
 #include "mem.h"
 
 #define CHUNK_SIZE 16384u
+#define KEPT_CHUNK 65536u /* the largest that is kept for the next use */
 
 static size_t class_of(size_t size) { return (size - 1) / GLAS_SMALL_STEP; }
 
@@ -96,7 +97,7 @@ static void drop_newest(glas_arena *arena)
 
 void glas_arena_reset(glas_arena *arena)
 {
-    while (arena->newest != NULL && arena->newest->older != NULL) drop_newest(arena);
+    while (arena->newest != NULL && (arena->newest->older != NULL || arena->newest->size > KEPT_CHUNK)) drop_newest(arena);
     if (arena->newest != NULL) arena->newest->used = (sizeof(glas_chunk) + 15u) & ~(size_t)15u;
 }
 

@@ -1,6 +1,7 @@
 /* What waits for glas_poll besides journal, snapshot and link bytes: replies, log lines, trace lines, links to close.
  *
- * Bounded: room is kept back for the replies of all calls that may wait; log and trace lines beyond the rest are dropped and counted.
+ * Bounded: log and trace lines beyond so many are dropped. The end of a call is told even where memory is short: there is room for it
+ * from when the call is kept on, and a message that finds none is replaced by a constant one.
  */
 #include "core.h"
 
@@ -31,9 +32,17 @@ void glas_out_release(glas_core *core)
 
 bool glas_out_has_room(const glas_core *core) { return core->out_count - core->out_next < LINES; }
 
+/* Room for the ends of so many calls that are kept, and of one that is not: they are told even where memory is short. */
+bool glas_out_reserve(glas_core *core, uint32_t calls)
+{
+    return glas_heap_reserve(&core->heap, &core->outbox, &core->out_capacity, (uint64_t)core->out_count + calls + 1, sizeof *core->outbox);
+}
+
+/* What is no reply leaves the room that is kept for replies. */
 static glas_outgoing *add(glas_core *core, int32_t kind)
 {
-    if (!glas_heap_reserve(&core->heap, &core->outbox, &core->out_capacity, (uint64_t)core->out_count + 1, sizeof *core->outbox)) return NULL;
+    uint64_t need = (uint64_t)core->out_count + 1 + (kind == GLAS_OUT_REPLY ? 0 : (uint64_t)core->calls_kept + 1);
+    if (!glas_heap_reserve(&core->heap, &core->outbox, &core->out_capacity, need, sizeof *core->outbox)) return NULL;
     glas_outgoing *out = &core->outbox[core->out_count++];
     *out = (glas_outgoing){.kind = kind, .barrier = core->journal_end, .at = core->out_bytes.n};
     return out;
@@ -95,7 +104,7 @@ static void add_result(glas_core *core, glas_outgoing *out, const glas_type *typ
 void glas_out_reply(glas_core *core, const glas_reply *reply, const glas_type *result_type)
 {
     glas_outgoing *out = add(core, GLAS_OUT_REPLY);
-    if (out == NULL) return; /* the driver's own time-out ends the call as unknown */
+    if (out == NULL) return; /* only where several calls that were not kept ended at once */
     out->has_reply = true;
     out->reply = *reply;
     out->barrier = reply->barrier;
@@ -105,6 +114,9 @@ void glas_out_reply(glas_core *core, const glas_reply *reply, const glas_type *r
     if (reply->result != NULL && result_type != NULL) add_result(core, out, result_type, reply->result);
     bool whole = out->n == reply->body.n && out->message_n == reply->message.n && out->type_n == reply->content_type.n;
     if (whole && (reply->result == NULL || result_type == NULL || out->result != NULL)) return;
+    out->lost = true;
+    out->n = out->message_n = out->type_n = 0;
+    if (reply->outcome != GLAS_COMMITTED) return; /* only the words are lost */
     out->reply.outcome = GLAS_UNKNOWN; /* it did happen, but what came of it is lost: unknown is said */
     out->reply.status = 504;
 }

@@ -7,11 +7,13 @@
 
 #define STEPS_A_TURN 64u          /* transactions of steps in one turn, so that calls and links get theirs */
 #define START_RETRY INT64_C(1000000)
+#define LOOK_AGAIN INT64_C(1000000) /* what waits for a time, or for memory, is tried again so often */
 
 bool glas_sched_open(glas_core *core)
 {
     const glas_app *app = core->app;
     core->start_method = app->method_count;
+    core->calls_again = GLAS_NEVER;
     core->steps = glas_heap_resize(&core->heap, NULL, 0, (app->method_count + 1) * sizeof *core->steps);
     core->calls = glas_heap_resize(&core->heap, NULL, 0, core->config.max_waiting * sizeof *core->calls);
     if (core->steps == NULL || core->calls == NULL) return false;
@@ -20,7 +22,7 @@ bool glas_sched_open(glas_core *core)
     for (uint32_t i = 0; i < app->method_count; i++) {
         if (app->methods[i].kind == GLAS_START) core->start_method = i;
         if (app->methods[i].kind != GLAS_STEP) continue;
-        core->steps[core->step_count++] = (glas_step_state){.method = i, .here = core->ship_to[i] == core->self};
+        core->steps[core->step_count++] = (glas_step_state){.method = i, .here = core->ship_to[i] == core->self, .again = GLAS_NEVER};
     }
     return true;
 }
@@ -68,6 +70,7 @@ void glas_call_free(glas_core *core, glas_call *call)
     glas_heap_resize(&core->heap, call->args, type->size, 0);
     glas_drop_text(&core->heap, &call->body);
     core->calls_shipped -= call->shipped;
+    core->calls_kept -= call->form != GLAS_REMOTE;
     core->calls_used--;
     *call = (glas_call){0};
 }
@@ -77,7 +80,7 @@ static glas_call *keep(glas_core *core, const glas_call *call)
 {
     glas_call *slot = glas_call_slot(core);
     const glas_type *type = core->app->methods[call->method].args;
-    if (slot == NULL) return NULL;
+    if (slot == NULL || !glas_out_reserve(core, core->calls_kept + 1)) return NULL;
     void *args = glas_heap_resize(&core->heap, NULL, 0, type->size);
     if (args == NULL) return NULL;
     if (type->plain) memcpy(args, call->args, type->size);
@@ -96,12 +99,14 @@ static glas_call *keep(glas_core *core, const glas_call *call)
     slot->args = args;
     slot->body = body;
     core->calls_used++;
+    core->calls_kept += call->form != GLAS_REMOTE;
     return slot;
 }
 
 static void busy(glas_core *core, const glas_call *call, glas_reply *reply)
 {
-    glas_reply_abort(core, call, GLAS_WHY_BUSY, GLAS_T("too many calls wait here already"), reply);
+    bool full = core->calls_used == core->call_count;
+    glas_reply_abort(core, call, GLAS_WHY_BUSY, full ? GLAS_T("too many calls wait here already") : GLAS_T("out of memory: the call cannot wait here"), reply);
 }
 
 /* False: it ended at once, and `reply` says how. */
@@ -111,6 +116,7 @@ static bool wait_here(glas_core *core, const glas_call *call, glas_reply *reply)
         glas_reply_abort(core, call, GLAS_WHY_TIMEOUT, GLAS_T("nothing came to let it go on in time"), reply);
         return false;
     }
+    if (core->txn.read_clock && core->clock + LOOK_AGAIN < core->calls_again) core->calls_again = core->clock + LOOK_AGAIN;
     if (call->kept) return true;
     if (keep(core, call) == NULL) return busy(core, call, reply), false;
     const uint64_t *reads = core->app->methods[call->method].reads;
@@ -148,6 +154,7 @@ static bool ship(glas_core *core, const glas_call *call, glas_reply *reply)
 /* One attempt of a call; true: it goes on later. */
 static bool attempt(glas_core *core, const glas_call *call, glas_reply *reply)
 {
+    if (call->form == GLAS_REMOTE && !glas_may_answer(core, call->started_at)) return wait_here(core, call, reply);
     switch (glas_call_attempt(core, call, reply)) {
     case GLAS_ENDED: return false;
     case GLAS_WAITS: return wait_here(core, call, reply);
@@ -225,6 +232,25 @@ static void sleep_step(glas_core *core, glas_step_state *step)
 {
     if (step->awake) core->steps_awake--;
     step->awake = false;
+    step->again = core->txn.read_clock || core->txn.no_memory ? core->clock + LOOK_AGAIN : GLAS_NEVER;
+}
+
+/* Semantics 3.4 and glas.md: a clock is something that a transaction reads, so what waits for it must not sleep for ever. */
+static void wake_on_time(glas_core *core, int64_t *wake)
+{
+    for (uint32_t i = 0; i < core->step_count; i++) {
+        glas_step_state *step = &core->steps[i];
+        if (step->awake || !step->here) continue;
+        if (step->again <= core->clock) {
+            step->awake = true;
+            core->steps_awake++;
+        } else if (step->again < *wake) *wake = step->again;
+    }
+    if (core->calls_again <= core->clock) {
+        core->calls_again = GLAS_NEVER;
+        core->calls_awake = core->calls_used > core->calls_shipped;
+    }
+    if (core->calls_again < *wake) *wake = core->calls_again;
 }
 
 static glas_status run_method(glas_core *core, uint32_t number)
@@ -286,7 +312,12 @@ bool glas_work_waits(const glas_core *core) { return core->running && core->star
 void glas_turn(glas_core *core, int64_t *wake)
 {
     run_start(core, wake);
-    if (core->started && core->calls_awake) retry_waiting(core);
-    if (core->started) run_steps(core);
+    if (core->started) {
+        int64_t later = GLAS_NEVER; /* what sleeps before this turn's runs may be awake by then, and the other way round */
+        wake_on_time(core, &later);
+        if (core->calls_awake) retry_waiting(core);
+        run_steps(core);
+        wake_on_time(core, wake);
+    }
     if (core->calls_used > 0) end_overdue(core, wake);
 }

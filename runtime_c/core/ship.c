@@ -1,12 +1,17 @@
 /* Calls carried out by another mirror: requests, replies, repeats. A call takes effect once however often it is sent.
  *
  * A request is kept until its reply comes or its time is over, and sent again on every new link to that mirror. The carrier keeps what a
- * committed one came to until the sender says that it has it. Requests and replies carry the sender's frontier, and are taken only
- * when that much is applied here (semantics 3.3).
+ * committed one came to until the sender says that it has it: by a DONE, or by naming all calls that are still open. Requests and replies
+ * carry the sender's frontier, and are taken only when that much is applied here (semantics 3.3).
+ *
+ * Nothing is written to a link at once: the pump takes from what waits as much as the link has room for, and goes on when a pong says
+ * that it has arrived. So no number of waiting calls overflows a link.
  */
 #include "core.h"
 
 #define MESSAGE_MOST 1000u
+#define BATCH 64u           /* calls looked for at a time */
+#define ALL_NAMED UINT32_MAX /* glas_link.open_at: nothing to be named */
 
 static bool is_http(const glas_core *core, const glas_call *call) { return core->app->methods[call->method].kind == GLAS_HTTP_METHOD; }
 
@@ -20,26 +25,45 @@ bool glas_may_ship(glas_core *core, const glas_call *call)
     return !writer->failed && glas_fits(core, writer->n + (is_http(core, call) ? call->body.n : 0));
 }
 
-/* The lowest number that this mirror still waits for there. */
-static uint64_t lowest_for(const glas_core *core, uint32_t to)
+/* May one more request, or answer, be written? A whole one then fits in what is left. */
+static bool has_room(const glas_core *core, const glas_link *link)
 {
-    uint64_t lowest = UINT64_MAX;
-    for (uint32_t i = 0; i < core->call_count; i++) {
-        const glas_call *call = &core->calls[i];
-        if (call->used && call->shipped && call->to == to && call->number < lowest) lowest = call->number;
-    }
-    return lowest;
+    size_t most = core->config.max_link_buffer;
+    return link->used && link->out.n < most / 2 && link->unheard < most / 4;
 }
 
-static void put_request(glas_core *core, glas_link *link, const glas_call *call)
+/* Have so many own entries been sent there? Nothing overtakes the entries that its frontier counts. */
+static bool has_sent(const glas_core *core, const glas_link *link, uint64_t entries)
 {
-    glas_writer *out = glas_link_ordered(core, link);
+    return link->sent >= entries && link->sent >= link->out_vector[core->self];
+}
+
+/* This mirror's frontier, of its own entries those sent there, as growth since what was said before. */
+static void put_frontier(glas_core *core, glas_link *link)
+{
+    for (uint32_t i = 0; i < core->mirrors; i++) {
+        uint64_t now = i == core->self ? link->sent : glas_frontier(core, i);
+        core->vector[i] = now - link->out_vector[i];
+        link->out_vector[i] = now;
+    }
+    glas_put_causes(core, &link->out, core->vector);
+}
+
+static void end_frame(glas_core *core, glas_link *link, size_t begin)
+{
+    link->unheard += link->out.n - begin;
+    glas_frame_end(core, link, &link->out, begin);
+}
+
+static void put_request(glas_core *core, glas_link *link, const glas_call *call, uint64_t lowest)
+{
+    glas_writer *out = &link->out;
     size_t begin = glas_frame_begin(out, FRAME_REQUEST);
     int64_t left = call->deadline - core->clock; /* at most twice GLAS_TIME_MOST, which the other end accepts */
     glas_put_uint(out, call->number);
-    glas_put_uint(out, lowest_for(core, link->peer));
+    glas_put_uint(out, lowest);
     glas_put_int(out, core->now);
-    glas_put_vector(core, out, link->out_vector);
+    put_frontier(core, link);
     glas_put_uint(out, left < 0 ? 0 : (uint64_t)left);
     glas_put_uint(out, call->method);
     out->base_time = core->now;
@@ -48,7 +72,65 @@ static void put_request(glas_core *core, glas_link *link, const glas_call *call)
         glas_put_uint(out, call->body.n);
         glas_put_bytes(out, call->body.p, call->body.n);
     }
-    glas_frame_end(core, link, out, begin);
+    end_frame(core, link, begin);
+}
+
+/* The oldest of the calls to be sent there, in order; *lowest: of all numbers that this mirror waits for there. */
+static uint32_t find_unsent(glas_core *core, uint32_t to, glas_call **batch, uint64_t *lowest)
+{
+    uint32_t n = 0;
+    *lowest = UINT64_MAX;
+    for (uint32_t i = 0; i < core->call_count; i++) {
+        glas_call *call = &core->calls[i];
+        if (!call->used || !call->shipped || call->to != to) continue;
+        if (call->number < *lowest) *lowest = call->number;
+        if (!call->unsent || (n == BATCH && batch[n - 1]->number < call->number)) continue;
+        uint32_t at = n < BATCH ? n++ : n - 1;
+        for (; at > 0 && batch[at - 1]->number > call->number; at--) batch[at] = batch[at - 1];
+        batch[at] = call;
+    }
+    return n;
+}
+
+static void put_requests(glas_core *core, glas_link *link)
+{
+    while (link->unsent > 0 && has_room(core, link)) {
+        glas_call *batch[BATCH];
+        uint64_t lowest;
+        uint32_t n = find_unsent(core, link->peer, batch, &lowest);
+        if (n == 0) link->unsent = 0; /* the others have ended meanwhile */
+        for (uint32_t i = 0; i < n && has_room(core, link); i++) {
+            if (!has_sent(core, link, batch[i]->after)) return;
+            batch[i]->unsent = false;
+            link->unsent--;
+            put_request(core, link, batch[i], lowest);
+        }
+    }
+}
+
+/* Names the calls that this mirror waits for there: all others that it has ever sent are over, and their answers can be forgotten. */
+static void put_open(glas_core *core, glas_link *link)
+{
+    while (link->open_at != ALL_NAMED && has_room(core, link)) {
+        uint64_t numbers[BATCH];
+        uint32_t n = 0;
+        for (; link->open_at < core->call_count && n < BATCH; link->open_at++) {
+            const glas_call *call = &core->calls[link->open_at];
+            if (call->used && call->shipped && call->to == link->peer) numbers[n++] = call->number;
+        }
+        if (link->open_at == core->call_count) link->open_at = ALL_NAMED;
+        size_t begin = glas_frame_begin(&link->out, FRAME_OPEN);
+        glas_put_uint(&link->out, link->open_at == ALL_NAMED ? link->open_most : 0);
+        for (uint32_t i = 0; i < n; i++) glas_put_uint(&link->out, numbers[i]);
+        end_frame(core, link, begin);
+    }
+}
+
+static void name_open(glas_core *core, glas_link *link)
+{
+    link->open_at = core->call_serial == 0 ? ALL_NAMED : 0;
+    link->open_most = core->call_serial;
+    core->pump_due = true;
 }
 
 static void trace_ship(glas_core *core, const glas_call *call)
@@ -66,22 +148,24 @@ bool glas_ship(glas_core *core, glas_call *call, uint32_t to)
     call->shipped = true;
     call->to = to;
     call->number = ++core->call_serial;
+    call->unsent = true;
+    call->after = core->log.next - 1; /* the carrier has then applied what this mirror has done before */
     core->calls_shipped++;
     trace_ship(core, call);
-    /* Its own entries go first, so that the carrier has applied what this mirror has done before. */
-    glas_links_pump(core);
-    glas_link *link = glas_link_of(core, to);
-    if (link != NULL) put_request(core, link, call);
+    glas_link_of(core, to)->unsent++;
+    core->pump_due = true;
     return true;
 }
 
 void glas_ship_again(glas_core *core, glas_link *link)
 {
-    if (core->calls_shipped == 0) return;
-    for (uint32_t i = 0; i < core->call_count && link->used; i++) {
+    glas_session_none_due(core, link->peer);
+    name_open(core, link);
+    for (uint32_t i = 0; core->calls_shipped != 0 && i < core->call_count; i++) {
         glas_call *call = &core->calls[i];
         if (!call->used || !call->shipped || call->to != link->peer) continue;
-        put_request(core, link, call);
+        call->unsent = true;
+        link->unsent++;
     }
 }
 
@@ -128,29 +212,106 @@ static glas_text shortened(glas_bytes message)
     return (glas_text){message.p, (uint32_t)n};
 }
 
-static void send_outcome(glas_core *core, glas_link *link, uint64_t number, const glas_reply *reply, const uint8_t *result, size_t n)
+/* `rest`: the result, or reason and message. */
+static void put_reply(glas_core *core, glas_link *link, uint64_t number, uint64_t outcome, const uint8_t *rest, size_t n)
 {
-    glas_writer *out = glas_link_ordered(core, link);
-    size_t begin = glas_frame_begin(out, FRAME_REPLY);
-    glas_put_uint(out, number);
-    glas_put_int(out, core->now);
-    glas_put_vector(core, out, link->out_vector);
-    glas_put_uint(out, (uint64_t)reply->outcome);
-    if (reply->outcome == GLAS_COMMITTED) glas_put_bytes(out, result, n);
-    else {
-        glas_put_uint(out, (uint64_t)reply->reason);
-        glas_put_text(out, shortened(reply->message));
+    size_t begin = glas_frame_begin(&link->out, FRAME_REPLY);
+    glas_put_uint(&link->out, number);
+    glas_put_int(&link->out, core->now);
+    put_frontier(core, link);
+    glas_put_uint(&link->out, outcome);
+    glas_put_bytes(&link->out, rest, n);
+    end_frame(core, link, begin);
+}
+
+/* Answers that wait are: number, own entries to be sent before, outcome, length of the rest, the rest. */
+static void queue_answer(glas_core *core, glas_link *link, uint64_t number, int32_t outcome, const glas_writer *rest)
+{
+    glas_writer *later = &link->later;
+    if (link->later_at > later->n / 2) {
+        memmove(later->p, later->p + link->later_at, later->n - link->later_at);
+        later->n -= link->later_at;
+        link->later_at = 0;
     }
-    glas_frame_end(core, link, out, begin);
+    glas_put_uint(later, number);
+    glas_put_uint(later, core->log.next - 1);
+    glas_put_uint(later, (uint64_t)outcome);
+    glas_put_uint(later, rest->n);
+    glas_put_bytes(later, rest->p, rest->n);
+    core->pump_due = true;
+    if (later->failed || rest->failed) glas_link_close(core, link, GLAS_T("more answers wait to be sent than memory or max_link_buffer allows"));
+}
+
+static void put_answers(glas_core *core, glas_link *link)
+{
+    while (has_room(core, link) && link->later_at < link->later.n) {
+        glas_reader reader = glas_reader_over(link->later.p + link->later_at, link->later.n - link->later_at);
+        uint64_t number, after, outcome, n;
+        const uint8_t *rest;
+        bool sound = glas_take_uint(&reader, UINT64_MAX, &number) && glas_take_uint(&reader, UINT64_MAX, &after) &&
+                     glas_take_uint(&reader, GLAS_ABORTED, &outcome) && glas_take_uint(&reader, SIZE_MAX, &n) && glas_take_bytes(&reader, (size_t)n, &rest);
+        GLAS_ASSERT(sound);
+        if (!has_sent(core, link, after)) break;
+        link->later_at += reader.at;
+        put_reply(core, link, number, outcome, rest, (size_t)n);
+    }
+    if (!link->used) return;
+    if (link->later_at == link->later.n) link->later.n = link->later_at = 0;
+    if (!link->answers_full || !glas_may_answer(core, link->peer)) return;
+    link->answers_full = false;
+    core->calls_awake = true;
+    core->wake_at = core->clock;
+}
+
+/* Calls from there are carried out only while their answers have room: what waits to be sent stays bounded. */
+bool glas_may_answer(glas_core *core, uint32_t peer)
+{
+    glas_link *link = glas_link_of(core, peer);
+    if (link == NULL || link->later.n - link->later_at < core->config.max_link_buffer / 4) return true;
+    link->answers_full = true;
+    return false;
+}
+
+static void put_repeats(glas_core *core, glas_link *link)
+{
+    glas_peer *peer = &core->peers[link->peer];
+    bool left = false;
+    for (uint32_t i = 0; link->repeats && i < peer->done_count; i++) {
+        glas_session *done = &peer->done[i];
+        if (!done->due) continue;
+        if (has_room(core, link) && has_sent(core, link, done->after)) {
+            done->due = false;
+            put_reply(core, link, done->number, GLAS_COMMITTED, done->result, done->n);
+        } else left = true;
+    }
+    if (link->used) link->repeats = left;
+}
+
+void glas_ship_pump(glas_core *core, glas_link *link)
+{
+    put_open(core, link);
+    put_answers(core, link);
+    if (link->used) put_repeats(core, link);
+    if (link->used) put_requests(core, link);
+    if (!link->used) return;
+    bool waits = link->open_at != ALL_NAMED || link->later.n != 0 || link->repeats || link->unsent != 0;
+    /* What was written goes first, then there is room again: one drain of outputs takes both. */
+    if (waits && link->out.n >= core->config.max_link_buffer / 2 && link->unheard < core->config.max_link_buffer / 4) core->pump_due = true;
 }
 
 void glas_send_reply(glas_core *core, const glas_call *call, const glas_reply *reply)
 {
-    glas_link *link;
-    if (glas_link_of(core, call->started_at) == NULL) return; /* it asks again when it is back */
-    glas_links_pump(core); /* entries first: the reply's frontier counts them */
-    link = glas_link_of(core, call->started_at);
-    if (link != NULL) send_outcome(core, link, call->id, reply, core->text.p, core->text.n);
+    glas_link *link = glas_link_of(core, call->started_at);
+    if (link == NULL) return; /* it asks again when it is back */
+    if (reply->outcome == GLAS_COMMITTED) {
+        queue_answer(core, link, call->id, reply->outcome, &core->text);
+        return;
+    }
+    core->scratch.n = 0;
+    core->scratch.failed = false;
+    glas_put_uint(&core->scratch, (uint64_t)reply->reason);
+    glas_put_text(&core->scratch, shortened(reply->message));
+    queue_answer(core, link, call->id, reply->outcome, &core->scratch);
 }
 
 static bool is_at_work(const glas_core *core, uint32_t peer, uint64_t number)
@@ -174,11 +335,10 @@ glas_taken glas_take_request(glas_core *core, glas_link *link, glas_reader *read
     if (!take_request_body(core, reader, &call)) return GLAS_REFUSED_FRAME;
     if (it.time > core->now) core->now = it.time;
     glas_session_prune(core, peer, it.lowest);
-    const glas_session *done = GLAS_PLANT == 3 ? NULL : glas_session_find(core, peer, it.number);
+    glas_session *done = GLAS_PLANT == 3 ? NULL : glas_session_find(core, peer, it.number);
     if (done != NULL) {
-        glas_reply reply = {.outcome = GLAS_COMMITTED};
-        glas_links_pump(core);
-        if (link->used && link->peer == peer) send_outcome(core, link, it.number, &reply, done->result, done->n);
+        done->due = link->repeats = core->pump_due = true;
+        done->after = core->log.next - 1;
         return GLAS_TAKEN;
     }
     if (!is_at_work(core, peer, it.number)) glas_call_arrives(core, &call, NULL);
@@ -196,11 +356,30 @@ static glas_call *find_shipped(glas_core *core, uint32_t peer, uint64_t number)
     return NULL;
 }
 
+/* Where a link is full, all that are over are told of together, once there is room. */
 static void put_done(glas_core *core, glas_link *link, uint64_t number)
 {
+    if (link->out.n >= core->config.max_link_buffer / 2) {
+        name_open(core, link);
+        return;
+    }
     size_t begin = glas_frame_begin(&link->out, FRAME_DONE);
     glas_put_uint(&link->out, number);
     glas_frame_end(core, link, &link->out, begin);
+}
+
+/* Numbers still open; the last such frame ends with none to come, and says up to which number others are over. */
+glas_taken glas_take_open(glas_core *core, glas_link *link, glas_reader *reader)
+{
+    uint64_t most, number;
+    if (!glas_take_uint(reader, UINT64_MAX, &most)) return GLAS_REFUSED_FRAME;
+    while (reader->at < reader->n) {
+        if (!glas_take_uint(reader, UINT64_MAX, &number)) return GLAS_REFUSED_FRAME;
+        glas_session *done = glas_session_find(core, link->peer, number);
+        if (done != NULL) done->open = true;
+    }
+    if (most != 0) glas_session_drop_closed(core, link->peer, most);
+    return GLAS_TAKEN;
 }
 
 glas_taken glas_take_done(glas_core *core, glas_link *link, glas_reader *reader)
@@ -251,7 +430,7 @@ glas_taken glas_take_reply(glas_core *core, glas_link *link, glas_reader *reader
     memcpy(core->vector, link->in_vector, core->mirrors * sizeof *core->vector);
     if (!glas_take_vector(core, reader, core->vector)) return GLAS_REFUSED_FRAME;
     if (core->vector[core->self] > glas_frontier(core, core->self)) return glas_take_bad(reader), GLAS_REFUSED_FRAME;
-    if (!glas_vector_applied(core, core->vector, core->self)) return GLAS_STALLED;
+    if (GLAS_PLANT != 6 && !glas_vector_applied(core, core->vector, core->self)) return GLAS_STALLED;
     memcpy(link->in_vector, core->vector, core->mirrors * sizeof *core->vector);
     if (time > core->now) core->now = time;
     if (!glas_take_uint(reader, GLAS_ABORTED, &outcome)) return GLAS_REFUSED_FRAME;

@@ -40,12 +40,13 @@ static void put_log(const glas_core *core, glas_writer *writer)
     glas_put_uint(writer, log->first);
     glas_put_uint(writer, log->next);
     glas_put_int(writer, log->last_time);
-    for (uint64_t i = log->first; i < log->next; i++) {
+    for (uint64_t i = log->first; i < log->next;) {
         const glas_own_entry *entry = glas_log_entry(log, i);
         glas_put_int(writer, entry->time);
-        glas_put_bool(writer, entry->nothing);
         glas_put_uint(writer, entry->n);
+        if (entry->n == 0) glas_put_uint(writer, entry->last + 1 - i); /* of the run, those not acknowledged by all */
         glas_put_bytes(writer, entry->bytes, entry->n);
+        i = entry->last + 1;
     }
 }
 
@@ -108,7 +109,7 @@ static bool take_head(glas_core *core, glas_reader *reader, const char **why)
     if (!glas_take_u64(reader, &magic) || magic != MAGIC || !glas_take_bytes(reader, 16, &protocol)) return false;
     *why = "the snapshot is of another app or version, at byte ";
     if (memcmp(protocol, core->app->protocol_id, 16) != 0) return false;
-    *why = "the snapshot is of another set of mirrors, at byte ";
+    *why = GLAS_OTHER_ROSTER "; snapshot byte ";
     if (!glas_take_u64(reader, &cluster) || cluster != core->cluster) return false;
     *why = "the snapshot is of another mirror, at byte ";
     if (!glas_take_uint(reader, UINT32_MAX, &self) || self != core->self) return false;
@@ -142,12 +143,14 @@ static bool take_log(glas_core *core, glas_reader *reader)
     if (!glas_take_uint(reader, UINT64_MAX / 2, &first) || !glas_take_uint(reader, UINT64_MAX / 2, &next) || !glas_take_int(reader, &last_time)) return false;
     if (first == 0 || next < first) return glas_take_bad(reader);
     core->log.first = core->log.next = first;
-    for (uint64_t i = first; i < next; i++) {
+    for (uint64_t i = first, count = 1; i < next; i += count) {
         int64_t time;
-        uint8_t nothing;
         const uint8_t *bytes;
-        if (!glas_take_int(reader, &time) || !glas_take_bool(reader, &nothing) || !glas_take_uint(reader, UINT32_MAX, &n)) return false;
-        if (!glas_take_bytes(reader, (size_t)n, &bytes) || !glas_log_append(core, bytes, (size_t)n, (size_t)n, time, nothing)) return false;
+        if (!glas_take_int(reader, &time) || !glas_take_uint(reader, UINT32_MAX, &n)) return false;
+        count = 1;
+        if (n == 0 && (!glas_take_uint(reader, next - i, &count) || count == 0)) return glas_take_bad(reader);
+        if (!glas_take_bytes(reader, (size_t)n, &bytes)) return false;
+        if (n == 0 ? !glas_log_append_run(core, count, time) : !glas_log_append(core, bytes, (size_t)n, time)) return false;
     }
     core->log.last_time = last_time;
     return true;

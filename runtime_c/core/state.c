@@ -327,8 +327,8 @@ static glas_status needs_all_rows(glas_txn *txn, uint32_t number)
     const glas_state *state = &core->states[number];
     if (txn->invariant || core->mirrors == 1 || state->info->rule == GLAS_OWNERLESS) return GLAS_OK;
     if (state->owner != GLAS_NO_MIRROR) return may_read(txn, number, NULL);
-    for (uint32_t i = 0; i < core->mirrors; i++)
-        if (i != core->self && (core->peers[i].places >> state->info->place & 1)) return miss(txn, number, NULL, i, GLAS_T(", rows of which are owned by "));
+    for (uint32_t i = 0; i < core->mirrors; i++) /* keys that name no mirror of the place live at the origin */
+        if (i != core->self && ((core->peers[i].places >> state->info->place & 1) || i == core->config.origin)) return miss(txn, number, NULL, i, GLAS_T(", rows of which are owned by "));
     return GLAS_OK;
 }
 

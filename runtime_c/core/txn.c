@@ -13,7 +13,11 @@ glas_status glas_txn_error(glas_txn *txn, const char *message)
     return GLAS_ERROR;
 }
 
-glas_status glas_no_memory(glas_txn *txn) { return glas_txn_error(txn, "out of memory: the transaction needs more than this mirror may hold"); }
+glas_status glas_no_memory(glas_txn *txn)
+{
+    txn->no_memory = true;
+    return glas_txn_error(txn, "out of memory: the transaction needs more than this mirror may hold");
+}
 
 void *glas_txn_keep(glas_txn *txn, const void *bytes, size_t n)
 {
@@ -112,6 +116,7 @@ void glas_txn_begin(glas_core *core, const glas_method_info *method, uint32_t st
     txn->invariant = method != NULL && method->kind == GLAS_INVARIANT;
     txn->missed_owner = GLAS_NO_MIRROR;
     txn->message = (glas_text){NULL, 0};
+    txn->read_clock = txn->no_memory = false;
 }
 
 void glas_txn_finish(glas_core *core) { core->txn.committed = true; }
@@ -207,7 +212,11 @@ glas_status glas_json_read(glas_txn *txn, const glas_type *type, glas_text text,
 
 glas_text glas_mirror_name(glas_txn *txn) { return txn->core->peers[txn->started_at].name; }
 
-int64_t glas_now(glas_txn *txn) { return txn->time; }
+int64_t glas_now(glas_txn *txn)
+{
+    txn->read_clock = true;
+    return txn->time;
+}
 
 glas_status glas_request_body(glas_txn *txn, glas_text *body)
 {

@@ -7,23 +7,29 @@ void glas_writer_close(glas_writer *writer)
     *writer = (glas_writer){.heap = writer->heap, .most = writer->most};
 }
 
+/* Twice as much as before, within `most`; where memory is short, half of what is left, but as much as is needed. */
+static bool grow(glas_writer *writer, size_t need)
+{
+    const glas_heap *heap = writer->heap;
+    size_t wanted = writer->capacity < 64 ? 64 : writer->capacity * 2, left = heap->most - heap->used;
+    if (wanted - writer->capacity > left) wanted = writer->capacity + left / 2;
+    if (wanted > writer->most) wanted = writer->most;
+    if (wanted < need) wanted = need;
+    void *now = glas_heap_resize(writer->heap, writer->p, writer->capacity, wanted);
+    if (now == NULL) return false;
+    writer->p = now;
+    writer->capacity = wanted;
+    return true;
+}
+
 uint8_t *glas_writer_room(glas_writer *writer, size_t size)
 {
     if (writer->failed) return NULL;
     if (writer->capacity - writer->n >= size) return writer->p + writer->n;
-    if (size > writer->most || writer->n > writer->most - size) {
+    if (size > writer->most || writer->n > writer->most - size || !grow(writer, writer->n + size)) {
         writer->failed = true;
         return NULL;
     }
-    size_t wanted = writer->capacity < 64 ? 64 : writer->capacity * 2;
-    if (wanted < writer->n + size) wanted = writer->n + size;
-    void *now = glas_heap_resize(writer->heap, writer->p, writer->capacity, wanted);
-    if (now == NULL) {
-        writer->failed = true;
-        return NULL;
-    }
-    writer->p = now;
-    writer->capacity = wanted;
     return writer->p + writer->n;
 }
 

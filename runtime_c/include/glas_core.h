@@ -49,7 +49,7 @@ typedef struct glas_config {
     int32_t trace;              /* 1: GLAS_OUT_TRACE lines come out */
     size_t max_heap;            /* bytes this core may hold; beyond it transactions end with "out of memory" */
     size_t max_text;            /* bytes of one text, argument or request body */
-    size_t max_log;             /* bytes of own entries kept for mirrors that have not acknowledged them */
+    size_t max_log;             /* bytes of own entries, and of their places, kept for mirrors that have not acknowledged them */
     size_t max_link_buffer;     /* bytes of one link's unprocessed input and of its unsent output */
     uint32_t max_waiting;       /* calls that may wait at once */
     int64_t ping_us;            /* how often a link is probed */

@@ -64,7 +64,7 @@ static void test_pieces(void)
 /* A close says where, or else what was wrong with what the other end said of itself. */
 static bool is_reason(const char *reason)
 {
-    static const char *const known[] = {"malformed bytes at offset ", "refused by the other end: ", "this is app ", "another protocol", "the two configurations", "the other end",
+    static const char *const known[] = {"malformed bytes at offset ", "refused by the other end, which says: ", "this is app ", "another protocol", "the two configurations", "the other end",
                                         "this end has", "dialled ", "an older run", "overtaken", "a newer link", "not a byte came", "more bytes wait"};
     for (size_t i = 0; i < sizeof known / sizeof *known; i++)
         if (strncmp(reason, known[i], strlen(known[i])) == 0) return true;

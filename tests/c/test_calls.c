@@ -96,7 +96,7 @@ static void test_http(void)
     check(strstr(node_inspect(&w, 0, "state db.booked"), "{\"key\":\"gr\xC3\xBCner tee\",\"value\":2") != NULL);
     static const struct { const char *verb, *path; int status; } bad[] = {
         {"GET", "/sell/x", 405}, {"POST", "/sell", 404}, {"POST", "/sell/", 404}, {"POST", "/sell/a/b", 404}, {"POST", "", 404}, {"POST", "sell/x", 404},
-        {"GET", "/", 404}, {"GET", "//", 404}, {"POST", "/sell/%", 404}, {"POST", "/sell/%4", 404}, {"POST", "/sell/%zz", 404}, {"POST", "/sell/%FF", 404}, {"", "/wait", 405}};
+        {"GET", "/", 404}, {"GET", "//", 404}, {"POST", "/sell/%", 400}, {"POST", "/sell/%4", 400}, {"POST", "/sell/%zz", 400}, {"POST", "/sell/%FF", 400}, {"", "/wait", 405}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         answer *got = &w.answers[call_http(&w, 0, bad[i].verb, bad[i].path, "", 1000)];
         world_settle(&w);
@@ -239,6 +239,53 @@ static void test_before_start(void)
     close_all();
 }
 
+/* Calls that end while there is no memory at all: each is told so, by its outcome and reason at least. */
+static void test_ends_without_memory(void)
+{
+    uint64_t calls[20], shipped[3];
+    world_open(&w, 2);
+    for (int i = 0; i < 2; i++) node_start(&w, i);
+    world_link_all(&w);
+    world_pass(&w, 300000);
+    for (int i = 0; i < 20; i++) calls[i] = call_text(&w, 0, M_TAKE, "", 0, 1000000);
+    for (int i = 0; i < 3; i++) shipped[i] = call_text(&w, 1, M_TAKE, "", 0, 1000000);
+    world_settle(&w);
+    w.now += 1500000;
+    for (int i = 0; i < 2; i++) {
+        driver_fail_after = 0;
+        driver_fail_count = 100000;
+        glas_step(w.nodes[i].core, &(glas_input){.kind = GLAS_IN_TURN, .now = w.now});
+        driver_fail_after = -1;
+        driver_fail_count = 0;
+        node_drain(&w, &w.nodes[i]);
+    }
+    for (int i = 0; i < 20; i++) check(w.answers[calls[i]].done && w.answers[calls[i]].reason == GLAS_WHY_TIMEOUT && w.answers[calls[i]].message[0] != 0);
+    for (int i = 0; i < 3; i++) check(w.answers[shipped[i]].done && w.answers[shipped[i]].outcome == GLAS_UNKNOWN && w.answers[shipped[i]].message[0] != 0);
+    close_all();
+}
+
+/* What one large value, or an answer that was too large, has taken is given back. */
+static void test_memory_comes_back(void)
+{
+    static char text[60001];
+    world_open(&w, 1);
+    w.mirrors[0].places = 7;
+    w.nodes[0].config.max_heap = 4u << 20;
+    node_start(&w, 0);
+    world_settle(&w);
+    memset(text, 'x', 60000);
+    for (int i = 0; i < 20; i++) call_ok(&w, 0, M_TICKET, text, 0);
+    node_snapshot(&w, 0);
+    uint64_t before = status_number(&w, 0, "memory");
+    check(before < 1400000);
+    glas_reply reply = {0};
+    node_input(&w, &w.nodes[0], &(glas_input){.kind = GLAS_IN_INSPECT, .a = {"state db.tickets", 16}, .reply = &reply});
+    check(reply.outcome == GLAS_COMMITTED && reply.body.n > 1200000);
+    node_drain(&w, &w.nodes[0]);
+    check(status_number(&w, 0, "memory") == before);
+    close_all();
+}
+
 int main(void)
 {
     run(test_waiting);
@@ -251,5 +298,7 @@ int main(void)
     run(test_clocks);
     run(test_absurd_inputs);
     run(test_before_start);
+    run(test_memory_comes_back);
+    run(test_ends_without_memory);
     return 0;
 }

@@ -279,6 +279,40 @@ static void test_silence(void)
     close_all();
 }
 
+static void strangers_say(int32_t kind, uint32_t stranger, const char *p, size_t n)
+{
+    node_input(&w, &w.nodes[0], &(glas_input){.kind = kind, .link = 1000 + stranger, .a = {p, n}});
+}
+
+/* Whoever says no HELLO can neither pin memory with the beginning of one, nor keep a link by a byte now and then. */
+static void test_never_introduced(void)
+{
+    static char big[1 << 20];
+    world_open(&w, 2);
+    for (int i = 0; i < 2; i++) node_start(&w, i);
+    world_settle(&w);
+    uint64_t before = status_number(&w, 0, "memory");
+    memcpy(big, "\0\0\x10\0\1", 5); /* a HELLO of a mebibyte */
+    for (uint32_t k = 0; k < 60; k++) strangers_say(GLAS_IN_LINK_UP, k, NULL, 0), strangers_say(GLAS_IN_LINK_BYTES, k, big, sizeof big);
+    check(strstr(w.nodes[0].close_reason, "malformed bytes at offset 0") != NULL);
+    check(status_number(&w, 0, "memory") < before + 100000);
+    memcpy(big, "\0\x20\0\0\1", 5); /* of eight kibibytes, which never come */
+    for (uint32_t k = 0; k < 60; k++) strangers_say(GLAS_IN_LINK_UP, k, NULL, 0), strangers_say(GLAS_IN_LINK_BYTES, k, big, 8000);
+    check(status_number(&w, 0, "memory") < before + 2000000);
+    for (int i = 0; i < 6; i++) {
+        check(strstr(w.nodes[0].close_reason, "not introduced") == NULL);
+        w.now += 1000000;
+        for (uint32_t k = 0; k < 60; k++) strangers_say(GLAS_IN_LINK_BYTES, k, big, 1);
+        world_settle(&w);
+    }
+    check(strstr(w.nodes[0].close_reason, "not introduced") != NULL);
+    check(status_number(&w, 0, "memory") < before + 100000);
+    world_link_all(&w);
+    world_pass(&w, 300000);
+    check(strstr(w.nodes[0].log, "linked to shop1") != NULL);
+    close_all();
+}
+
 /* ------------------------------------------------------------------ a full log */
 
 static void test_full_log(void)
@@ -456,6 +490,7 @@ int main(void)
     run(test_forked);
     run(test_dials);
     run(test_silence);
+    run(test_never_introduced);
     run(test_full_log);
     run(test_random_faults);
     return 0;

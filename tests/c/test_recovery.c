@@ -196,7 +196,7 @@ static void test_wrong_snapshots(void)
     unload(&w.nodes[0]);
     w.app = &tiny_app;
     w.mirrors[1].name.n--;
-    check(!loads(&w.nodes[0]) && strstr(w.nodes[0].load_message, "another set of mirrors") != NULL);
+    check(!loads(&w.nodes[0]) && strstr(w.nodes[0].load_message, "written with other mirrors") != NULL);
     unload(&w.nodes[0]);
     w.mirrors[1].name.n++;
     w.nodes[0].journal_from += 1; /* a gap between the two */
@@ -204,6 +204,31 @@ static void test_wrong_snapshots(void)
     check(!loads(&w.nodes[0]) && strstr(w.nodes[0].load_message, "a gap or an overlap") != NULL);
     unload(&w.nodes[0]);
     close_all();
+}
+
+/* A journal names mirrors by their place in the roster, so it says of which roster it is. */
+static void test_journal_of_another_roster(void)
+{
+    world_open(&w, 2);
+    for (int i = 0; i < 2; i++) node_start(&w, i);
+    world_link_all(&w);
+    world_pass(&w, 300000);
+    call_ok(&w, 1, M_EARN, "", 1);
+    for (int i = 0; i < 2; i++) node_stop(&w, i);
+    check(w.nodes[0].snapshot.n == 0);
+    w.mirrors[1].name.n--;
+    for (int i = 0; i < 2; i++) {
+        check(!loads(&w.nodes[i]) && strstr(w.nodes[i].load_message, "written with other mirrors") != NULL);
+        unload(&w.nodes[i]);
+    }
+    w.mirrors[1].name.n++;
+    buffer_drop(&w.nodes[1].journal, w.nodes[1].journal.n);
+    buffer_add(&w.nodes[1].journal, w.nodes[0].journal.p, w.nodes[0].journal.n);
+    w.nodes[1].journal_from = w.nodes[0].journal_from;
+    w.nodes[1].synced = w.nodes[0].synced;
+    check(!loads(&w.nodes[1]) && strstr(w.nodes[1].load_message, "written with other mirrors") != NULL);
+    unload(&w.nodes[1]);
+    world_close(&w);
 }
 
 /* A snapshot is of the moment when it was asked for, whatever comes before it is fetched. */
@@ -283,6 +308,7 @@ int main(void)
     run(test_damage);
     run(test_forged);
     run(test_wrong_snapshots);
+    run(test_journal_of_another_roster);
     run(test_snapshot_position);
     run(test_in_memory);
     run(test_configurations);

@@ -137,6 +137,29 @@ static void test_bounds(void)
     memory_end(&heap);
 }
 
+/* What fits is written, though twice as much would not fit: in memory, or in what the writer may hold. */
+static void test_growth_near_the_bounds(void)
+{
+    static const uint8_t bytes[600];
+    glas_heap heap = memory_heap(1000);
+    glas_writer writer = {.heap = &heap, .most = 1000};
+    glas_put_bytes(&writer, bytes, 600);
+    glas_put_bytes(&writer, bytes, 300); /* 900 of 1000 */
+    check(!writer.failed && writer.n == 900 && heap.used <= 1000);
+    glas_put_bytes(&writer, bytes, 101);
+    check(writer.failed && writer.n == 900);
+    glas_writer_close(&writer);
+    writer.most = 700;
+    heap.most = 1 << 20;
+    glas_put_bytes(&writer, bytes, 600);
+    glas_put_bytes(&writer, bytes, 100);
+    check(!writer.failed && writer.n == 700 && writer.capacity == 700); /* and holds no more than it may */
+    glas_put_byte(&writer, 0);
+    check(writer.failed);
+    glas_writer_close(&writer);
+    memory_end(&heap);
+}
+
 int main(void)
 {
     run(test_varints);
@@ -144,5 +167,6 @@ int main(void)
     run(test_times_and_texts);
     run(test_utf8);
     run(test_bounds);
+    run(test_growth_near_the_bounds);
     return 0;
 }

@@ -66,9 +66,9 @@ def test_replies_before_the_disk_are_found(pos_module: ModuleType) -> None:
     assert any(pos_checks.check(simulate(pos_module, seed, faults)) for seed in range(60))
 
 
-@pytest.mark.parametrize("plant", [1, 3, 5])
+@pytest.mark.parametrize("plant", [1, 2, 3])
 def test_planted_bugs_of_the_core_are_found(plant: int) -> None:
-    """Listed in core.h: an entry applied twice, a shipped call run twice, a frontier lost in recovery."""
+    """Listed in core.h: an entry applied twice, or before its causes; a shipped call run twice."""
     module = pos_with_planted_bug(plant)
     assert any(pos_checks.check(simulate(module, seed, Faults())) for seed in range(SEEDS))
 
