@@ -44,7 +44,7 @@ setup(
         "glasrt": ["py.typed"],
     },
     cmdclass={"build_py": BuildWithData},
-    entry_points={"console_scripts": ["glasc = glasc.cli:main", "glasrt = glasrt.cli:main"]},
+    entry_points={"console_scripts": ["glasc = glasc.__main__:main", "glasrt = glasrt.__main__:main"]},
     install_requires=[
         "lark>=1.1.9,<2",
         "jinja2>=3.1,<4",

@@ -1,7 +1,22 @@
-"""`python -m glasc`: the same as the command `glasc`."""
+"""`python -m glasc`, and the command `glasc`: it ends quietly even while it is being imported."""
+
+from __future__ import annotations
 
 import sys
 
-from glasc.cli import main
+INTERRUPTED = 130
 
-sys.exit(main())
+
+def main() -> int:
+    """Runs the command line of this process and returns its exit code."""
+    try:
+        from glasc.cli import main as run
+
+        return run()
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted\n")
+        return INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -94,6 +94,9 @@ CODES = {
 }
 """Every code with its short title. A code is never used again for something else."""
 
+_WIDTH = 120  # columns of a line that are shown
+_BEFORE = 40  # of them before the place that is meant
+
 
 @dataclass(frozen=True)
 class Note:
@@ -200,12 +203,20 @@ def _where(span: Span) -> dict[str, Any]:
 
 
 def _excerpt(span: Span) -> list[str]:
-    """The line where the span starts, and carets under the part of the span that is on it."""
+    """The line where the span starts, of a long one the part around it, and carets under the part of the span
+    that is on it.
+    """
     line = span.source.line(span.line).rstrip("\r")
+    start = span.column - 1
+    length = max(1, min(span.end - span.start, len(line.rstrip()) - start))
+    left = right = ""
+    if len(line) > _WIDTH:
+        first = max(0, min(start - _BEFORE, len(line) - _WIDTH))
+        left, right = "..." if first > 0 else "", "..." if first + _WIDTH < len(line) else ""
+        line, start = line[first : first + _WIDTH], start - first
+        length = max(1, min(length, len(line) - start))
     shown = "".join(
         char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in line
     )
-    start = span.column - 1
-    length = max(1, min(span.end - span.start, len(line.rstrip()) - start))
-    padding = "".join("\t" if char == "\t" else " " for char in line[:start])
-    return [f"  {shown}", f"  {padding}^{'~' * (length - 1)}"]
+    padding = " " * len(left) + "".join("\t" if char == "\t" else " " for char in line[:start])
+    return [f"  {left}{shown}{right}", f"  {padding}^{'~' * (length - 1)}"]

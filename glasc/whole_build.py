@@ -131,5 +131,5 @@ def _host_wheel(out_dir: Path) -> Path:
     import glasrt
 
     folder = Path(found.submodule_search_locations[0])
-    scripts = {"glasrt": "glasrt.cli:main"}
+    scripts = {"glasrt": "glasrt.__main__:main"}
     return build_pure_wheel("glasrt", glasrt.__version__, folder, HOST_REQUIRES, out_dir, scripts)

@@ -15,8 +15,9 @@ import click
 import glasrt
 from glasrt.errors import CoreError, GlasError
 from glasrt.link import parse_via
-from glasrt.service import MirrorFailed, Options, Ready, run_mirror
+from glasrt.service import MirrorFailed, OptionError, Options, Ready, run_mirror
 
+EXIT_USAGE = 2
 EXIT_FILES = 3
 EXIT_FAILED = 5
 
@@ -60,6 +61,8 @@ def run(
     options = Options(config, mirror, peers, data, bundle, log_format, verbose)
     try:
         run_mirror(options, lambda ready: _say_ready(ready, as_json))
+    except OptionError as error:
+        _fail(str(error), EXIT_USAGE, as_json)
     except MirrorFailed as error:
         _fail(str(error), EXIT_FAILED, as_json)
     except (CoreError, GlasError) as error:

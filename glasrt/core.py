@@ -8,6 +8,7 @@ Times are microseconds since 1970; positions count journal bytes. One core is us
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -46,6 +47,10 @@ class Timing:
 
     ping_us: int = 2_000_000
     silent_us: int = 10_000_000
+
+
+MIRROR_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}")
+"""What a mirror may be called: stores and peers are named after it, and lines of the log show it."""
 
 
 @dataclass(frozen=True)
@@ -163,6 +168,7 @@ class Core:
         self._from_buffer = self.ffi.from_buffer
         self._in = self.ffi.new("glas_input *")
         self._out = self.ffi.new("glas_output *")
+        self._held: Output | None = None  # what `next_output` has given and nobody has dropped
         self._reply = self.ffi.new("glas_reply *")
         self._in.reply = self._reply
         self._fields = self.ffi.new("int64_t[]", _FIELDS)
@@ -275,27 +281,36 @@ class Core:
 
     # ---------------------------------------------------------------- outputs
 
-    def poll(self, stop_at: int | None = None) -> Sequence[Output]:
-        """All outputs there are now, in order, copied. With `stop_at`, nothing behind the reply to that call:
-        until the next input or poll, `last_reply` is then that reply, with its result.
-        """
+    def poll(self) -> Sequence[Output]:
+        """All outputs there are now, in order, copied."""
         self.has_output = False
         out, handle, poll = self._out, self.handle, self.lib.glas_poll
         found: list[Output] = []
         while poll(handle, out):
             kind = out.kind
-            if kind == OUT_REPLY:
-                found.append(self.reply_of(out.reply))
-                if stop_at is not None and out.reply.call == stop_at:
-                    self.has_output = True
-                    break
-            else:
-                found.append(self._output(kind, out))
+            found.append(self.reply_of(out.reply) if kind == OUT_REPLY else self._output(kind, out))
         return found
+
+    def next_output(self) -> Output | None:
+        """The first output that was not dropped, copied; None where there is none. For callers that a signal
+        may interrupt anywhere: asked again before the next input, this gives the very same output.
+        """
+        out = self._out
+        if self._held is None and (out.kind or self.lib.glas_poll(self.handle, out)):
+            kind = out.kind
+            self._held = self.reply_of(out.reply) if kind == OUT_REPLY else self._output(kind, out)
+        return self._held
+
+    def drop_output(self) -> None:
+        """What `next_output` gave is safe. If it was a reply, `last_reply` is its C form until the next input
+        or output.
+        """
+        self._out.kind = 0  # in this order: an interruption in between leaves the same object to be dropped
+        self._held = None
 
     @property
     def last_reply(self) -> Any:
-        """The C reply among the outputs that was polled last."""
+        """The C reply among the outputs that came last, with its result."""
         return self._out.reply
 
     def _output(self, kind: int, out: Any) -> Output:
@@ -347,9 +362,7 @@ class Core:
             self.has_output = True
         self.more = bits & MORE != 0
 
-    def _call(
-        self, kind: int, call: int, timeout_us: int, now: int, a: bytes, b: bytes, c: bytes
-    ) -> Reply:
+    def _call(self, kind: int, call: int, timeout_us: int, now: int, a: bytes, b: bytes, c: bytes) -> Reply:
         reply = self._reply
         bits = self._module_call(
             self.handle, kind, call, timeout_us, now, a, len(a), b, len(b), c, len(c), reply, self._fields

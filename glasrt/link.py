@@ -15,7 +15,7 @@ import socket
 from collections.abc import Sequence
 from typing import Protocol, cast
 
-from glasrt.config import Address
+from glasrt.config import Address, parse_address
 from glasrt.errors import GlasError
 from glasrt.logs import Log
 
@@ -204,12 +204,17 @@ def bind(address: Address) -> socket.socket:
     return listener
 
 
-def parse_via(values: Sequence[str]) -> dict[str, str]:
+def parse_via(values: Sequence[str]) -> dict[str, Address]:
     """`PEER=ADDRESS` pairs of the command line, by peer. Raises ValueError with a line for people."""
-    found: dict[str, str] = {}
+    found: dict[str, Address] = {}
     for value in values:
-        peer, sign, address = value.partition("=")
-        if not sign or not peer or not address:
+        peer, sign, text = value.partition("=")
+        if not sign or not peer or not text:
             raise ValueError(f"{value!r} is not PEER=ADDRESS")
+        address = parse_address(text)
+        if address is None or address.port == 0:
+            raise ValueError(f"{text!r} is not an address such as 127.0.0.1:7100")
+        if peer in found:
+            raise ValueError(f"{peer!r} is there twice")
         found[peer] = address
     return found

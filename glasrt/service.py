@@ -47,7 +47,7 @@ class Options:
 
     config: Path
     mirror: str
-    via: Mapping[str, str]
+    via: Mapping[str, Address]
     data: Path | None
     bundle: Path | None
     log_format: str
@@ -136,7 +136,7 @@ async def _run(
         store.close()
         raise
     try:
-        listen, dial = _links(conf, mirror, options.via)
+        listen, dial = _links(conf, mirror, options.via, log)
         await node.connect(listen, dial)
         ready = Ready(plan.app, plan.version, mirror.name, _bound(web), str(listen) if listen else None)
         await _serve(node, web, stop, lambda: on_ready(ready))
@@ -146,18 +146,18 @@ async def _run(
 
 
 def _links(
-    conf: Config, mirror: MirrorConfig, via: Mapping[str, str]
+    conf: Config, mirror: MirrorConfig, via: Mapping[str, Address], log: Log
 ) -> tuple[Address | None, dict[str, Address]]:
     """Where to listen (None: no mirror is later in the roster) and whom to dial where."""
     number = conf.index(mirror.name)
     dial: dict[str, Address] = {}
     for peer in conf.mirrors[:number]:
-        address = config.parse_address(via[peer.name]) if peer.name in via else peer.link
-        if address is None:
-            raise OptionError(
-                f"--via {peer.name}={via.get(peer.name)}: not an address such as 127.0.0.1:7100"
-            )
+        address = via.get(peer.name, peer.link)
+        assert address is not None, "where there are several mirrors, each has a link"
         dial[peer.name] = address
+    for name in via:
+        if name not in dial:
+            log.warning("--via has no effect: this mirror does not dial that one", peer=name)
     return (mirror.link if number + 1 < len(conf.mirrors) else None), dial
 
 

@@ -1,28 +1,37 @@
-"""Where the keys and values of a TOML text stand, by line and column.
+"""Where the keys and values of a TOML text stand, by line and column, and how such a place is shown.
 
-Owns a light scan of a text that `tomllib` has accepted or refused. Does not know what keys mean; inside
-inline tables and arrays of tables it answers with the place of what surrounds them.
+Owns a light scan of a text that `tomllib` has accepted or refused, in time that grows with its length, and
+what `tomllib` says in words for people. Does not know what keys mean; inside inline tables and arrays of
+tables it answers with the place of what surrounds them.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-_PART = r"""(?:[A-Za-z0-9_-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')"""
-_PATH = rf"{_PART}(?:\s*\.\s*{_PART})*"
-_HEADER = re.compile(rf"\s*\[\[?\s*({_PATH})\s*\]")
-_ASSIGNMENT = re.compile(rf"\s*({_PATH})\s*=[ \t]*")
+# Possessive, so that a long line is never gone through again; `[ \t]` and not `\s`, so that lines stay apart.
+_PART = r"""(?:[A-Za-z0-9_-]++|"(?:[^"\\\n]++|\\.)*+"|'[^'\n]*+')"""
+_PATH = rf"{_PART}(?:[ \t]*+\.[ \t]*+{_PART})*+"
+_HEADER = re.compile(rf"[ \t]*+\[\[?[ \t]*+({_PATH})[ \t]*+\]")
+_ASSIGNMENT = re.compile(rf"[ \t]*+({_PATH})[ \t]*+=[ \t]*+")
 _TOKEN = re.compile(
-    r'"""(?:[^\\]|\\.)*?"""'
-    r"|'''.*?'''"
-    r'|"(?:[^"\\\n]|\\.)*"'
-    r"|'[^'\n]*'"
-    r"|#[^\n]*"
+    r'"""(?:[^"\\]++|\\.|"(?!""))*+(?:"{3,5}|\Z)'
+    r"|'''(?:[^']++|'(?!''))*+(?:'{3,5}|\Z)"
+    r'|"(?:[^"\\\n]++|\\.)*+"'
+    r"|'[^'\n]*+'"
+    r"|#[^\n]*+"
+    r"|[^\S\n]++"
+    r"|[^\s\[\]{}\"'#]++"
     r"|[\[\]{}]|\n|.",
     re.DOTALL,
 )
+_LONG_KEY = re.compile(rf"^[ \t]*+\[?\[?[ \t]*+(?:{_PART}[ \t]*+\.[ \t]*+){{64}}", re.MULTILINE)
+_DEEPEST = 4  # how many keys from the top have places: no table of ours is deeper
+_WIDTH = 120  # columns of a line that are shown
+_BEFORE = 40  # of them before the place that is meant
 
 
 @dataclass(frozen=True)
@@ -32,6 +41,71 @@ class Spot:
     line: int
     column: int
     width: int
+
+
+def excerpt(source: str, spot: Spot) -> tuple[str, str]:
+    """The line `source` as far as it can be shown, and carets under the place."""
+    source = "".join(
+        char if char.isprintable() else " " if char == "\t" else "\N{REPLACEMENT CHARACTER}"
+        for char in source
+    )
+    column, width, left, right = spot.column - 1, min(spot.width, len(source)), "", ""
+    if len(source) > _WIDTH:
+        first = max(0, min(column - _BEFORE, len(source) - _WIDTH))
+        left, right = "..." if first > 0 else "", "..." if first + _WIDTH < len(source) else ""
+        source = source[first : first + _WIDTH]
+        column -= first
+        width = min(width, len(source) - column)
+    return left + source + right, " " * (len(left) + column) + "^" * max(1, width)
+
+
+def long_key(text: str) -> Spot | None:
+    """The first line whose key has so many parts that `tomllib` would need long for it."""
+    found = _LONG_KEY.search(text)
+    if found is None:
+        return None
+    return Spot(text.count("\n", 0, found.start()) + 1, 1, found.end() - found.start())
+
+
+_KEYS = re.compile(r"""\((?:(?:'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")(?:, )?)+,?\)""")
+_HINTS = (
+    ("Invalid value", 'texts stand in quotes, as in app = "pos"'),
+    ("Expected '=' after a key", "a line is `key = value`, `[table]` or `# remark`"),
+    ("Invalid statement", "a line is `key = value`, `[table]` or `# remark`"),
+    ("Expected newline", "each key has a line of its own"),
+    ("Expected ']", "close it with `]`"),
+    ("Unclosed array", "close it with `]`"),
+    ("Unclosed inline table", "close it with `}`"),
+    ("Unterminated string", "close the text with a quote"),
+    ("Illegal character '\\n'", "close the text with a quote on its own line"),
+    ("twice", "a table stands once, with all its keys below"),
+    ("Cannot overwrite", "each key stands once"),
+    ("Duplicate", "each key stands once"),
+    ("Unescaped", "write a backslash twice, or the text in single quotes"),
+)
+
+
+def syntax_problem(message: str, text: str) -> tuple[Spot, str, str]:
+    """Where `tomllib` says that the syntax is wrong, what, and a hint."""
+    found = re.fullmatch(
+        r"(.*?)\s*\((?:at line (\d+), column (\d+)|at end of document)\)", message, re.DOTALL
+    )
+    what = _KEYS.sub(_as_key, found[1] if found else message)[:_WIDTH]
+    hint = next((hint for start, hint in _HINTS if start in what), "the file is TOML, see https://toml.io")
+    if not found:
+        return Spot(1, 1, 1), f"not TOML: {what}", hint
+    if found[2]:
+        return Spot(int(found[2]), int(found[3]), 1), f"not TOML: {what}", hint
+    lines = text.split("\n")
+    if len(lines) > 1 and not lines[-1]:
+        lines.pop()
+    return Spot(len(lines), len(lines[-1]) + 1, 1), f"not TOML: {what} at the end of the file", hint
+
+
+def _as_key(found: re.Match[str]) -> str:
+    """A tuple of Python as the key that it is in TOML."""
+    key = ".".join(ast.literal_eval(found[0]))
+    return f"`{key if len(key) <= _BEFORE else key[: _BEFORE - 3] + '...'}`"
 
 
 class TomlPlaces:
@@ -64,24 +138,23 @@ class TomlPlaces:
     def _scan(self, text: str) -> None:
         at, line = 0, 1
         table: tuple[str, ...] = ()
-        while at < len(text):
-            start = text.rfind("\n", 0, at) + 1
+        while at < len(text):  # `at` is where a line begins
             header = _HEADER.match(text, at)
             assignment = None if header else _ASSIGNMENT.match(text, at)
             end = _line_end(text, at)
-            if header and "\n" not in header[0]:
+            if header:
                 table = _parts(header[1])
                 for length in range(1, len(table) + 1):
-                    spot = Spot(line, header.start(1) - start + 1, len(header[1]))
+                    spot = Spot(line, header.start(1) - at + 1, len(header[1]))
                     self._keys.setdefault(table[:length], spot)
-            elif assignment and "\n" not in assignment[0]:
-                path = (*table, *_parts(assignment[1]))
+            elif assignment:
+                path = (*table, *_parts(assignment[1]))[:_DEEPEST]
                 begin = assignment.end()
                 end, width = _value_end(text, begin)
                 for length in range(len(table) + 1, len(path) + 1):
-                    spot = Spot(line, assignment.start(1) - start + 1, len(assignment[1]))
+                    spot = Spot(line, assignment.start(1) - at + 1, len(assignment[1]))
                     self._keys.setdefault(path[:length], spot)
-                self._values.setdefault(path, Spot(line, begin - start + 1, width))
+                self._values.setdefault(path, Spot(line, begin - at + 1, width))
             line += text.count("\n", at, end)
             at = end
 
@@ -93,28 +166,24 @@ def _line_end(text: str, at: int) -> int:
 
 def _value_end(text: str, begin: int) -> tuple[int, int]:
     """Where the line after a value begins, and how wide the value is on its first line."""
-    depth, at, last = 0, begin, begin
-    first_line = None
-    while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None:
-            break
-        token = found[0]
+    depth, last = 0, begin
+    at, first_line = begin, True
+    for found in _TOKEN.finditer(text, begin):
+        token, at = found[0], found.end()
         if token == "\n":
-            first_line = last if first_line is None else first_line
+            first_line = False
             if depth == 0:
-                at += 1
                 break
         elif token in "[{":
             depth += 1
         elif token in "]}":
             depth -= 1
-        at = found.end()
-        if not token.isspace() and not token.startswith("#"):
-            last = begin + len(text[begin:at].split("\n", 1)[0]) if first_line is None else last
-    width = (last if first_line is None else first_line) - begin
-    return at, max(1, width)
+        if first_line and not token.isspace() and not token.startswith("#"):
+            cut = token.find("\n")
+            last = at if cut < 0 else found.start() + cut
+            first_line = cut < 0
+    return at, max(1, last - begin)
 
 
 def _parts(path: str) -> tuple[str, ...]:
-    return tuple(part.strip("\"'") for part in re.findall(_PART, path))
+    return tuple(part.strip("\"'") for part in re.findall(_PART, path)[:_DEEPEST])

@@ -346,3 +346,19 @@ def test_a_terminal_gets_tables(app: Path, tmp_path: Path) -> None:
     os.close(controller)
     assert b"rpc add" in shown
     assert b"\x1b[" in shown
+
+
+@pytest.mark.parametrize("command", ["glasc", "glasrt"])
+def test_interrupted_while_it_is_imported(command: str) -> None:
+    script = (
+        "import sys\n"
+        "class Signal:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'click':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Signal())\n"
+        f"from {command}.__main__ import main\n"
+        "sys.exit(main())\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "interrupted\n")

@@ -67,10 +67,11 @@ def test_first_program_does_what_the_readme_says(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("tally-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    for _ in range(2):  # its store is kept
+        done = subprocess.run(
+            [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/operations.md"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -126,3 +127,53 @@ def test_journal_is_replaced_by_snapshots(pos: Any, tmp_path: Path, monkeypatch:
         assert mirror._store.sizes().snapshot > 0
     with pos.Mirror(store=path) as mirror:
         assert mirror.inspect("state db.revenue") == [{"value": 45_000}]
+
+
+# ---------------------------------------------------------------- arguments of the wrong kind
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.http("POST", "/sell", "text"), "http: body must be bytes, not 'text'"),
+        (lambda m: m.http(1, "/sell"), "http: verb must be a str, not 1"),
+        (lambda m: m.http("GET", b"/"), "http: path must be a str, not b'/'"),
+        (lambda m: m.http("GET", "/\ud800"), r"http: path must be a text that UTF-8 can hold, not '/\ud800'"),
+        (lambda m: m.rpc(5), "rpc: the name of the method must be a str, not 5"),
+        (lambda m: m.rpc("sell", item={1}), "sell: arguments must be what JSON can hold: Object of type set"),
+        (lambda m: m.inspect(3), "inspect: what to show must be a str, not 3"),
+    ],
+)
+def test_calls_of_the_wrong_kind(pos: Any, call: Callable[[Any], object], message: str) -> None:
+    with pos.Mirror() as mirror:
+        with pytest.raises(BadArgument) as caught:
+            call(mirror)
+        assert str(caught.value).startswith(message)
+        assert mirror.http("POST", "/sell", bytearray(b"{}"))[0] == 400, "any bytes will do"
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "message"),
+    [
+        ({"name": 5}, TypeError, "the name of a mirror must be a str, not 5"),
+        ({"name": ""}, GlasError, "'' cannot name a mirror"),
+        ({"name": "a b\n"}, GlasError, "'a b\\n' cannot name a mirror"),
+        ({"name": "a\n"}, GlasError, "'a\\n' cannot name a mirror"),
+        ({"name": "\ud800"}, GlasError, "'\\ud800' cannot name a mirror"),
+        ({"store": 5}, TypeError, "store must be a path, not 5"),
+        ({"store": ""}, GlasError, "'' cannot be the path of a store"),
+        ({"store": "a\0b"}, GlasError, "'a\\x00b' cannot be the path of a store"),
+        ({"timeout_us": "1"}, TypeError, "timeout_us must be an int, not '1'"),
+    ],
+)
+def test_mirrors_of_the_wrong_kind(
+    pos: Any, options: dict[str, Any], kind: type[Exception], message: str
+) -> None:
+    with pytest.raises(kind) as caught:
+        pos.Mirror(**options)
+    assert str(caught.value).startswith(message)
+
+
+def test_an_rpc_method_may_have_a_parameter_of_any_name() -> None:
+    with EmbeddedMirror(fake_module()) as mirror, pytest.raises(CallError):
+        mirror.rpc("dance", name=1, self=2)

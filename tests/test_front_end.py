@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glasc import driver
-from glasc.diagnostics import CompileErrors
+from glasc.diagnostics import CompileErrors, Diagnostic
 from glasc.parse import parse
 from glasc.source import Source, Span
 from glasc.syntax_text import print_program
@@ -126,3 +126,17 @@ def test_errors_as_data() -> None:
     assert (twice["line"], twice["column"], twice["end_line"], twice["end_column"]) == (3, 1, 3, 16)
     assert twice["notes"][0]["line"] == 2
     assert (unknown["code"], unknown["hint"]) == ("E0203", "did you mean `db.x`?")
+
+
+def test_of_a_long_line_the_part_that_matters_is_shown() -> None:
+    def shown(text: str, start: int, end: int) -> str:
+        return Diagnostic("E0203", "wrong", Span(Source("long.glas", text), start, end)).render()
+
+    x, y = "x" * 500, "y" * 500
+    assert shown(f"{x}!!{y}", 500, 502) == (
+        f"long.glas:1:501: error[E0203]: wrong\n  ...{'x' * 40}!!{'y' * 78}...\n  {' ' * 43}^~"
+    )
+    assert shown(f"!{y}", 0, 501) == f"long.glas:1:1: error[E0203]: wrong\n  !{'y' * 119}...\n  ^{'~' * 119}"
+    assert shown(f"{x}!", 500, 501) == (
+        f"long.glas:1:501: error[E0203]: wrong\n  ...{'x' * 119}!\n  {' ' * 122}^"
+    )

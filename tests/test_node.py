@@ -93,6 +93,14 @@ def test_via(pair: Cluster) -> None:
             assert connection.recv(1) == b"\x02"
 
 
+def test_via_that_has_no_effect_is_mentioned(pair: Cluster) -> None:
+    pair.start("hq", "--via", "shop1=127.0.0.1:9")
+    assert (
+        "--via has no effect: this mirror does not dial that one peer=shop1"
+        in (pair.folder / "hq.log").read_text()
+    )
+
+
 def test_strangers_are_closed(pair: Cluster) -> None:
     pair.start("hq")
     for data in (b"\xff" * 1000, b"GET / HTTP/1.1\r\n\r\n", b""):
@@ -149,9 +157,11 @@ def plan_bytes() -> bytes:
         (["run"], 2, "Missing argument"),
         (["run", "{config}"], 2, "--mirror"),
         (["run", "{config}", "--mirror", "hq", "--via", "x"], 2, "'x' is not PEER=ADDRESS"),
-        (["run", "{config}", "--mirror", "nobody"], 3, "no mirror 'nobody'; the mirrors are: hq, shop1"),
-        (["run", "{config}", "--mirror", "hq", "--via", "hp=1:1"], 3, "no mirror 'hp'"),
-        (["run", "{config}", "--mirror", "shop1", "--via", "hq=1"], 3, "not an address"),
+        (["run", "{config}", "--mirror", "nobody"], 2, "no mirror 'nobody'; the mirrors are: hq, shop1"),
+        (["run", "{config}", "--mirror", "hq", "--via", "hp=1:1"], 2, "no mirror 'hp'"),
+        (["run", "{config}", "--mirror", "shop1", "--via", "hq=1"], 2, "'1' is not an address such as"),
+        (["run", "{config}", "--mirror", "hq", "--via", "shop1=bad"], 2, "'bad' is not an address such as"),
+        (["run", "{config}", "--mirror", "hq", "--via", "a=1:1", "--via", "a=1:2"], 2, "'a' is there twice"),
         (["run", "{config}", "--mirror", "hq", "--bundle", "/nowhere"], 3, "/nowhere: no such bundle"),
         (["run", "/nowhere/glas.toml", "--mirror", "hq"], 3, "cannot read the configuration"),
         (["dance"], 2, "No such command"),
@@ -159,8 +169,6 @@ def plan_bytes() -> bytes:
 )
 def test_command_line(pair: Cluster, arguments: list[str], code: int, said: str) -> None:
     filled = [argument.format(config=pair.config) for argument in arguments]
-    if "--bundle" not in filled and filled[-1] == "hq=1":
-        filled += ["--bundle", str(pair.bundle)]
     done = subprocess.run(
         [sys.executable, "-m", "glasrt", *filled], capture_output=True, text=True, check=False, timeout=30
     )
