@@ -65,7 +65,7 @@ class MirrorApp:
         query: bytes = scope["query_string"]
         reply = self._node.http(verb.encode("latin-1"), b"%s?%s" % (raw, query) if query else raw, body)
         if not isinstance(reply, Reply) and not isinstance(reply, Waiting):
-            reply = await reply  # it waits for the disk only, so not for long
+            reply = await reply  # it waits for the disk only
         if isinstance(reply, Reply) and reply.outcome == COMMITTED:  # the common case, without further calls
             headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body))]
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
@@ -138,10 +138,10 @@ class MirrorApp:
             await self._health(send)
         elif what == "status":
             await self._status(send)
+        elif what == "plan":
+            await self._finish(self._node.look(what), receive, send)
         else:
-            await self._finish(
-                self._node.inspect(f"state {name}" if what == "state" else what), receive, send
-            )
+            await self._finish(self._node.inspect(f"state {name}"), receive, send)
 
     async def _health(self, send: Send) -> None:
         node = self._node
@@ -155,8 +155,7 @@ class MirrorApp:
         await _respond(send, 200 if ok else 503, _JSON, json.dumps(body).encode())
 
     async def _status(self, send: Send) -> None:
-        answer = self._node.inspect("status")
-        reply = answer if isinstance(answer, Reply) else await answer
+        reply = self._node.look("status")
         core = json.loads(reply.body) if reply.outcome == COMMITTED else {}
         host = {"version": glasrt.__version__, **self._node.facts()}
         await _respond(send, 200, _JSON, json.dumps({**core, "host": host}).encode())

@@ -31,6 +31,7 @@ from glasrt.store_process import StoreProcess
 _MAX_CONNECTIONS = 4096
 _KEEP_ALIVE_S = 30
 _HTTP_FINISH_S = 5
+_CALLS_FINISH_S = 4.0  # before uvicorn ends requests, with an answer of its own
 
 
 class MirrorFailed(GlasError):
@@ -177,6 +178,7 @@ async def _serve(
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     if server is not None and serving is not None:
         server.should_exit = True
+        await node.finish_calls(_CALLS_FINISH_S)
         await serving
     stopped.cancel()
     if node.failed.done():
