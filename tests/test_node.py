@@ -139,7 +139,7 @@ def test_link_that_takes_nothing_is_dialled_again(monkeypatch: pytest.MonkeyPatc
             self.up.put_nowait(connection)
 
         def link_received(self, number: int, data: bytes) -> None:
-            raise AssertionError
+            raise AssertionError(number, data)
 
         def link_is_down(self, number: int) -> None:
             pass
@@ -193,6 +193,35 @@ def test_store_that_the_core_refuses_is_one_line(pair: Cluster, tmp_path: Path) 
     code, line = failed(pair, "hq")
     assert (code, line.count("\n")) == (3, 1)
     assert "cannot recover: unsound at offset 0" in line
+
+
+class OddStore(Store):
+    """Fails in ways that nobody thought of."""
+
+    def __init__(self, path: Path, identity: Identity) -> None:
+        if identity.mirror == "open":
+            raise PermissionError(13, "Permission denied")
+        super().__init__(path, identity)
+
+    def journal(self) -> Iterator[Journal]:
+        raise MemoryError
+
+
+def test_why_a_store_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    """Its process says it, also what nobody thought of."""
+    with pytest.raises(StoreError, match=r"a\\x00b' cannot be the folder of the store: embedded null byte; name"):
+        StoreProcess(tmp_path / "a\0b" / "hq.glas", Identity("fake", "hq", "00"))
+    path = tmp_path / "hq.glas"
+    with pytest.raises(StoreError) as caught:
+        StoreProcess(path, Identity("fake", "open", "00"), OddStore)
+    assert str(caught.value) == (
+        f"{path}: the store cannot be used: PermissionError: [Errno 13] Permission denied; "
+        "see to that, and start the mirror again"
+    )
+    store = StoreProcess(path, Identity("fake", "hq", "00"), OddStore)
+    with pytest.raises(StoreError, match="the store cannot be used: MemoryError; see to that"):
+        list(store.recover())
+    store.close()
 
 
 def plan_bytes() -> bytes:
