@@ -202,6 +202,7 @@ def _uvicorn_config(app: MirrorApp) -> uvicorn.Config:
         timeout_graceful_shutdown=_HTTP_FINISH_S,
         limit_concurrency=_MAX_CONNECTIONS,
         proxy_headers=False,
+        h11_max_incomplete_event_size=2 * http_wire.HEAD_MOST,  # ours is less, and has an answer of its own
     )
 
 

@@ -209,7 +209,7 @@ class OddStore(Store):
 
 def test_why_a_store_cannot_be_opened_is_said(tmp_path: Path) -> None:
     """Its process says it, also what nobody thought of."""
-    with pytest.raises(StoreError, match=r"a\\x00b' cannot be the folder of the store: embedded null byte; name"):
+    with pytest.raises(StoreError, match="cannot be the folder of the store: embedded null byte"):
         StoreProcess(tmp_path / "a\0b" / "hq.glas", Identity("fake", "hq", "00"))
     path = tmp_path / "hq.glas"
     with pytest.raises(StoreError) as caught:
