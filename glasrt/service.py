@@ -140,7 +140,8 @@ async def _run(
         listen, dial = _links(conf, mirror, options.via)
         await node.connect(listen, dial)
         ready = Ready(plan.app, plan.version, mirror.name, _bound(web), str(listen) if listen else None)
-        await _serve(node, web, stop, lambda: on_ready(ready))
+        app = MirrorApp(node, mirror.http.host if mirror.http is not None else "localhost")
+        await _serve(node, app, web, stop, lambda: on_ready(ready))
     finally:
         await node.stop()
     log.info("stopped", durable=node.durable)
@@ -163,14 +164,14 @@ def _links(
 
 
 async def _serve(
-    node: Node, web: socket.socket | None, stop: asyncio.Event, ready: Callable[[], None]
+    node: Node, app: MirrorApp, web: socket.socket | None, stop: asyncio.Event, ready: Callable[[], None]
 ) -> None:
     """Serves until `stop` or the node fails. Raises MirrorFailed."""
     stopped = asyncio.ensure_future(stop.wait())
     waits: list[asyncio.Future[Any]] = [stopped, node.failed]
     server, serving = None, None
     if web is not None:
-        server = _Server(_uvicorn_config(MirrorApp(node)))
+        server = _Server(_uvicorn_config(app))
         serving = asyncio.ensure_future(server.serve(sockets=[web]))
         await server.up.wait()
         waits.append(serving)
