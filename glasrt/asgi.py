@@ -10,12 +10,14 @@ plan`, and `POST rpc/NAME` with a JSON object.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 from urllib.parse import unquote
 
 import glasrt
+from glasrt.config import is_loopback
 from glasrt.core import Reply
 from glasrt.errors import ABORTED, COMMITTED, OUTCOMES, reason_name
 from glasrt.node import Node, Waiting
@@ -40,8 +42,10 @@ class Gone(Exception):
 class MirrorApp:
     """The ASGI app of one node."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, host: str = "localhost") -> None:
+        """`host` is the one that it is configured to serve at."""
         self._node = node
+        self._host = host.lower()
         self._max_body = node.settings.limits.max_text
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -65,7 +69,7 @@ class MirrorApp:
         query: bytes = scope["query_string"]
         reply = self._node.http(verb.encode("latin-1"), b"%s?%s" % (raw, query) if query else raw, body)
         if not isinstance(reply, Reply) and not isinstance(reply, Waiting):
-            reply = await reply  # it waits for the disk only, so not for long
+            reply = await reply  # it waits for the disk only
         if isinstance(reply, Reply) and reply.outcome == COMMITTED:  # the common case, without further calls
             headers = [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(reply.body))]
             await send({"type": "http.response.start", "status": reply.status, "headers": headers})
@@ -122,7 +126,10 @@ class MirrorApp:
         self, scope: Scope, verb: str, path: str, body: bytes, receive: Receive, send: Send
     ) -> None:
         what, _sign, name = path.removeprefix("/sys").removeprefix("/").partition("/")
-        if what == "rpc" and name:
+        if not all(_is_own(value, self._host) for key, value in scope["headers"] if key == b"host"):
+            message = "refused: the request names another host than this machine"
+            await _respond(send, 403, _JSON, _error("aborted", "refused", message))
+        elif what == "rpc" and name:
             if verb != "POST":
                 await _respond(send, 405, _JSON, _error("aborted", "bad_verb", "use POST"), allow=b"POST")
             elif _foreign(scope["headers"]):
@@ -138,10 +145,10 @@ class MirrorApp:
             await self._health(send)
         elif what == "status":
             await self._status(send)
+        elif what == "plan":
+            await self._finish(self._node.look(what), receive, send)
         else:
-            await self._finish(
-                self._node.inspect(f"state {name}" if what == "state" else what), receive, send
-            )
+            await self._finish(self._node.inspect(f"state {name}"), receive, send)
 
     async def _health(self, send: Send) -> None:
         node = self._node
@@ -155,8 +162,7 @@ class MirrorApp:
         await _respond(send, 200 if ok else 503, _JSON, json.dumps(body).encode())
 
     async def _status(self, send: Send) -> None:
-        answer = self._node.inspect("status")
-        reply = answer if isinstance(answer, Reply) else await answer
+        reply = self._node.look("status")
         core = json.loads(reply.body) if reply.outcome == COMMITTED else {}
         host = {"version": glasrt.__version__, **self._node.facts()}
         await _respond(send, 200, _JSON, json.dumps({**core, "host": host}).encode())
@@ -190,6 +196,20 @@ def _has_body(verb: str, headers: list[tuple[bytes, bytes]]) -> bool:
     return verb not in _WITHOUT_BODY or any(
         name in (b"content-length", b"transfer-encoding") for name, _value in headers
     )
+
+
+@functools.lru_cache(64)
+def _is_own(host: bytes, configured: str) -> bool:
+    """Whether a Host header names this machine itself.
+
+    A page may have a name of its own looked up as 127.0.0.1. A browser then takes this mirror for that page's
+    own site, and the header is all that tells.
+    """
+    name, sign, port = host.decode("latin-1").lower().rpartition(":")
+    if not sign or not port.isdigit():
+        name = host.decode("latin-1").lower()
+    name = name.removeprefix("[").removesuffix("]")
+    return name == configured or is_loopback(name)
 
 
 def _foreign(headers: list[tuple[bytes, bytes]]) -> bool:

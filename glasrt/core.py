@@ -26,7 +26,7 @@ OUT_JOURNAL, OUT_SNAPSHOT, OUT_LINK_BYTES, OUT_LINK_CLOSE = 1, 2, 3, 4
 OUT_REPLY, OUT_LOG, OUT_TRACE, OUT_WAKE = 5, 6, 7, 8
 
 _ERROR_SIZE = 512
-_INTERFACE = 1  # GLAS_MODULE_INTERFACE of the modules that this host works with
+_INTERFACE = 2  # GLAS_MODULE_INTERFACE of the modules that this host works with
 _FIELDS = 8  # of glas_module_fields
 
 

@@ -22,6 +22,7 @@ from glasrt.logs import Log
 _PAUSE_LEAST, _PAUSE_MOST = 0.05, 2.0
 _LASTED = 5.0
 _CONNECT_TIMEOUT = 5.0
+_CLOSE_WITHIN = 1.0  # seconds for what was written to leave; one that fell silent may never take it
 
 
 class PortError(GlasError):
@@ -50,6 +51,7 @@ class LinkConnection(asyncio.Protocol):
         self.lost = asyncio.get_running_loop().create_future()
         self._links = links
         self._transport: asyncio.Transport | None = None
+        self._abort_handle: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A connection from outside beyond the bound is closed at once."""
@@ -65,6 +67,8 @@ class LinkConnection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:  # noqa: ARG002
         """The end, whoever ended it."""
+        if self._abort_handle is not None:
+            self._abort_handle.cancel()
         if not self.lost.done():
             self.lost.set_result(None)
         self._links.gone(self)
@@ -79,9 +83,11 @@ class LinkConnection(asyncio.Protocol):
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def close(self) -> None:
-        """Ends the connection after what was written."""
-        if self._transport is not None:
+        """Ends the connection after what was written, or soon if the other side does not take it."""
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.close()
+            loop = asyncio.get_running_loop()
+            self._abort_handle = loop.call_later(_CLOSE_WITHIN, self._transport.abort)
 
     def abort(self) -> None:
         """Ends the connection now."""

@@ -5,13 +5,15 @@ off the loop, and that nothing leaves before its barrier is on disk. Does not kn
 (asgi.py) or how a connection is made (link.py).
 
 What is held back is bounded: beyond `max_held` bytes new calls are refused and links are not read until the
-disk has caught up. A failing disk is tried again until it works; meanwhile nothing is acknowledged.
+disk has caught up. A failing disk is tried again until it works; meanwhile nothing is acknowledged and new
+calls are refused. What was held back for longer than a call may wait is told that it is not known.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import secrets
 import time
 from collections import deque
@@ -35,7 +37,7 @@ from glasrt.core import (
     TraceLine,
     Wake,
 )
-from glasrt.errors import ABORTED, PENDING, UNKNOWN, WHY_BUSY, CoreError, StoreError
+from glasrt.errors import ABORTED, PENDING, UNKNOWN, WHY_BUSY, WHY_TIMEOUT, CoreError, StoreError
 from glasrt.link import LinkConnection, Links
 from glasrt.logs import DEBUG, Log
 from glasrt.store_process import StoreProcess
@@ -47,6 +49,9 @@ _RETRY_LEAST, _RETRY_MOST = 0.1, 5.0
 _FINISH_WITHIN = 5.0
 _MAX_DRAINS = 64
 _LONGEST_SLEEP_US = 3600 * 10**6
+_SLOW_COMMIT = 5.0  # seconds after which a write counts as a disk that does not work
+_LOOK_AGAIN = 0.05
+_TAKE_BACK_WITHIN = 0.5  # seconds for asking the core about calls that are given up
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,16 @@ def now_us() -> int:
 
 class Waiting(asyncio.Future[Reply]):
     """The reply to a call that waits for more than the disk; cancelling it cancels the call."""
+
+    since = 0  # when the call came
+
+
+class Reading(asyncio.Future[Reply]):
+    """What is to be shown when it is on disk. It changes nothing."""
+
+
+_Held = tuple[int, int, asyncio.Future[Reply] | None, Reply | LogLine]
+"""Barrier, when the call came, who waits, what for."""
 
 
 class _Link:
@@ -103,11 +118,14 @@ class Node:
         )
         self.links = Links(self, log, max_accepted=4 * len(settings.roster.mirrors) + 16)
         self._links: dict[int, _Link] = {}
-        self._waiting: dict[int, asyncio.Future[Reply]] = {}
-        self._held: deque[tuple[int, asyncio.Future[Reply] | None, Reply | LogLine]] = deque()
+        self._waiting: dict[int, Waiting] = {}
+        self._held: deque[_Held] = deque()
+        self._late_handle: asyncio.TimerHandle | None = None
         self._last_call = 0
         self._drain_planned = False
         self._stopping = False
+        self._refusal: Reply | None = None  # the answer to all new calls, where there is one
+        self._calls_ended = asyncio.Event()  # this one and the next: since it is stopping
         self._quiet = asyncio.Event()
         self._wake_at = 0
         self._wake_handle: asyncio.TimerHandle | None = None
@@ -117,7 +135,9 @@ class Node:
         self._full = False
         self._retry = _RETRY_LEAST
         self._retry_handle: asyncio.TimerHandle | None = None
-        self._disk_works = True
+        self._disk_problem = ""
+        self._commit_began = 0.0
+        self._slow_handle: asyncio.TimerHandle | None = None
         sizes = store.sizes()
         self._since_snapshot = sizes.journal
         self._snapshot_at = self._snapshot_step = max(_SNAPSHOT_LEAST, 2 * sizes.snapshot)
@@ -148,24 +168,33 @@ class Node:
         for peer, address in dial.items():
             self.links.dial(peer, address)
 
+    async def finish_calls(self, within: float) -> None:
+        """Refuses new calls and lets open ones end; those that have not `within` seconds are settled."""
+        self._stopping = True
+        self._choose_refusal()
+        self._soon()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._calls_ended.wait(), within)
+        self._drain()
+        self._settle_all()
+
     async def stop(self) -> None:
         """Lets pending calls finish for some seconds, commits what there is and closes everything."""
         self._stopping = True
+        self._choose_refusal()
         self.links.stop()
+        if not self.failed.done():
+            self._quiet.clear()
         self._soon()
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._quiet.wait(), _FINISH_WITHIN)
         if self._busy() and not self.failed.done():
             self._log.error("stopped with the disk behind: what was not acknowledged may be lost")
         await self.links.close()
-        for handle in (self._wake_handle, self._retry_handle):
+        for handle in (self._wake_handle, self._retry_handle, self._slow_handle, self._late_handle):
             if handle is not None:
                 handle.cancel()
-        for future in self._waiting.values():
-            _settle(
-                future, Reply(0, 0, UNKNOWN, 0, 504, b"", b"", "the mirror stopped before the answer came")
-            )
-        self._waiting.clear()
+        self._settle_all()
         self._core.close()
         self._store.close()
 
@@ -176,19 +205,21 @@ class Node:
 
     def http(self, verb: bytes, path: bytes, body: bytes) -> Reply | asyncio.Future[Reply]:
         """A request: its reply where it may leave at once, else a future of it."""
-        if self._full or self._stopping:
-            return self._refusal()
+        if self._refusal is not None:
+            return self._refusal
         self._last_call = call = self._last_call + 1
-        reply = self._core.http(call, verb, path, body, self.settings.call_timeout_us, now_us())
-        return self._answer(call, reply)
+        now = now_us()
+        reply = self._core.http(call, verb, path, body, self.settings.call_timeout_us, now)
+        return self._answer(call, reply, now)
 
     def rpc(self, method: str, arguments: bytes) -> Reply | asyncio.Future[Reply]:
         """An rpc method with its arguments as a JSON object; the reply as in `http`."""
-        if self._full or self._stopping:
-            return self._refusal()
+        if self._refusal is not None:
+            return self._refusal
         self._last_call = call = self._last_call + 1
-        reply = self._core.rpc(call, method, arguments, self.settings.call_timeout_us, now_us())
-        return self._answer(call, reply)
+        now = now_us()
+        reply = self._core.rpc(call, method, arguments, self.settings.call_timeout_us, now)
+        return self._answer(call, reply, now)
 
     async def call(self, method: str, arguments: bytes) -> Reply:
         """The same as `rpc`, waited for."""
@@ -196,22 +227,37 @@ class Node:
         return reply if isinstance(reply, Reply) else await reply
 
     def inspect(self, what: str) -> Reply | asyncio.Future[Reply]:
-        """`status`, `state NAME`, `invariants` or `plan` of the core; only what is on disk is shown."""
-        self._last_call = call = self._last_call + 1
-        return self._answer(call, self._core.inspect(call, what, now_us()))
+        """`state NAME` or `invariants` of the core; only what is on disk is shown."""
+        if self._disk_problem and self._refusal is not None:
+            return self._refusal
+        reply = self.look(what)
+        if reply.barrier <= self.durable:
+            return reply
+        future = Reading(loop=self._loop)
+        self._hold(reply.barrier, now_us(), future, reply)
+        return future
 
-    def _answer(self, call: int, reply: Reply) -> Reply | asyncio.Future[Reply]:
+    def look(self, what: str) -> Reply:
+        """`status` or `plan` of the core, at once: they tell no state."""
+        self._last_call += 1
+        reply = self._core.inspect(self._last_call, what, now_us())
+        if self._core.has_output or self._core.more:
+            self._soon()
+        return reply
+
+    def _answer(self, call: int, reply: Reply, now: int) -> Reply | asyncio.Future[Reply]:
         if self._core.has_output or self._core.more:
             self._soon()
         if reply.outcome != PENDING and reply.barrier <= self.durable:
             return reply
         if reply.outcome == PENDING:
             waiting = Waiting(loop=self._loop)
+            waiting.since = now
             self._waiting[call] = waiting
             waiting.add_done_callback(lambda done: self._given_up(call, done))
             return waiting
         future: asyncio.Future[Reply] = self._loop.create_future()
-        self._held.append((reply.barrier, future, reply))
+        self._hold(reply.barrier, now, future, reply)
         return future
 
     def _given_up(self, call: int, future: asyncio.Future[Reply]) -> None:
@@ -219,9 +265,66 @@ class Node:
             self._core.cancel(call, now_us())
             self._soon()
 
-    def _refusal(self) -> Reply:
-        why = "this mirror is stopping" if self._stopping else "the disk is behind: try again later"
-        return Reply(0, 0, ABORTED, WHY_BUSY, 503, b"", b"", why)
+    def _choose_refusal(self) -> None:
+        if self._stopping:
+            self._refusal = _busy("this mirror is stopping")
+        elif self._disk_problem:
+            self._refusal = _busy(f"the disk does not work: {self._disk_problem}")
+        else:
+            self._refusal = _busy("the disk is behind: try again later") if self._full else None
+
+    # ---------------------------------------------------------------- calls that get no answer in time
+
+    def _hold(
+        self, barrier: int, since: int, future: asyncio.Future[Reply] | None, what: Reply | LogLine
+    ) -> None:
+        """Keeps an answer until its barrier is on disk, but nobody waits longer than a call may."""
+        self._held.append((barrier, since, future, what))
+        if self._late_handle is None:
+            self._late_handle = self._loop.call_later(self.settings.call_timeout_us / 1e6, self._settle_late)
+
+    def _settle_late(self) -> None:
+        """One timer: it looks again when the next one is due."""
+        self._late_handle = None
+        due = now_us() - self.settings.call_timeout_us
+        kept: deque[_Held] = deque()
+        first = None
+        for held in self._held:
+            _barrier, since, future, what = held
+            if isinstance(what, Reply) and since <= due:
+                _settle_held(future, what, "the disk did not work in time")
+            elif isinstance(what, LogLine) or (future is not None and not future.done()):
+                kept.append(held)
+                first = since if first is None else min(first, since)
+        self._held = kept
+        if first is not None:
+            delay = max((first - due) / 1e6, _LOOK_AGAIN)
+            self._late_handle = self._loop.call_later(delay, self._settle_late)
+
+    def _settle_all(self) -> None:
+        """The mirror stops: every open call is told what is known of it."""
+        for _barrier, _since, future, what in self._held:
+            if isinstance(what, Reply):
+                _settle_held(future, what, "the mirror stopped")
+        until = self._loop.time() + _TAKE_BACK_WITHIN
+        for call, waiting in list(self._waiting.items()):
+            del self._waiting[call]
+            if self._loop.time() < until and self._take_back(call):
+                _settle(waiting, _busy("this mirror is stopping; nothing happened"))
+            else:
+                _settle(waiting, _unknown("the mirror stopped before the answer came"))
+
+    def _take_back(self, call: int) -> bool:
+        """Cancels a call; True: it waited here only, so nothing happened and nothing will. The core does not
+        say which calls were sent to another mirror or have ended, but its counts do.
+        """
+        waiting, shipped = self._counts()
+        self._core.cancel(call, now_us())
+        return self._counts() == (waiting - 1, shipped)
+
+    def _counts(self) -> tuple[int, int]:
+        status = json.loads(self._core.inspect(0, "status", now_us()).body)
+        return status["waiting"], status["shipped"]
 
     # ---------------------------------------------------------------- links
 
@@ -307,8 +410,11 @@ class Node:
         if self._to_commit and not self._committing and self._retry_handle is None:
             self._commit()
         self._check_held()
-        if self._stopping and not self._waiting and not self._busy():
-            self._quiet.set()
+        if self._stopping and not self._waiting:
+            if not self._held:
+                self._calls_ended.set()
+            if not self._busy():
+                self._quiet.set()
 
     def _take(self, output: Output) -> None:
         if isinstance(output, LinkBytes):
@@ -320,11 +426,11 @@ class Node:
         elif isinstance(output, Reply):
             future = self._waiting.pop(output.call, None)
             if future is not None:
-                self._release_or_hold(output.barrier, future, output)
+                self._release_or_hold(output.barrier, future.since, future, output)
         elif isinstance(output, Wake):
             self._wake(output.at)
         elif isinstance(output, LogLine):
-            self._release_or_hold(output.barrier, None, output)
+            self._release_or_hold(output.barrier, now_us(), None, output)
         elif isinstance(output, LinkClose):
             self._close_link(output)
         elif isinstance(output, Snapshot):
@@ -334,12 +440,14 @@ class Node:
             self._log.event(DEBUG, output.text)
 
     def _release_or_hold(
-        self, barrier: int, future: asyncio.Future[Reply] | None, what: Reply | LogLine
+        self, barrier: int, since: int, future: asyncio.Future[Reply] | None, what: Reply | LogLine
     ) -> None:
         if barrier <= self.durable:
             self._release(future, what)
+        elif self._disk_problem and isinstance(what, Reply) and what.reason == WHY_TIMEOUT:
+            self._release(future, what)  # it tells nothing that has to be on disk
         else:
-            self._held.append((barrier, future, what))
+            self._hold(barrier, since, future, what)
 
     def _release(self, future: asyncio.Future[Reply] | None, what: Reply | LogLine) -> None:
         if isinstance(what, LogLine):
@@ -395,15 +503,34 @@ class Node:
         """Everything that has come together, in one transaction, off the loop."""
         self._retry_handle = None
         self._committing, self._to_commit = self._to_commit, []
+        self._commit_began = self._loop.time()
+        if self._slow_handle is None:
+            self._slow_handle = self._loop.call_later(_SLOW_COMMIT, self._check_commit)
         self._store.commit(self._committing)
+
+    def _check_commit(self) -> None:
+        """One timer: a later commit than the one that it was meant for gets its time too."""
+        self._slow_handle = None
+        left = self._commit_began + _SLOW_COMMIT - self._loop.time()
+        if self._committing and left > 0:
+            self._slow_handle = self._loop.call_later(left, self._check_commit)
+        elif self._committing:
+            self._disk_fails(f"a write has been under way for more than {_SLOW_COMMIT:.0f} s")
+
+    def _disk_fails(self, why: str) -> None:
+        if not self._disk_problem:
+            self._log.error(f"{why}; nothing is acknowledged until the disk works again")
+        self._disk_problem = why
+        self._choose_refusal()
 
     def _committed(self, result: int | StoreError) -> None:
         items, self._committing = self._committing, []
         if isinstance(result, StoreError):
             self._commit_failed(items, result)
             return
-        if not self._disk_works:
-            self._disk_works = True
+        if self._disk_problem:
+            self._disk_problem = ""
+            self._choose_refusal()
             self._retry = _RETRY_LEAST
             self._log.info("the disk works again")
         self.durable = result
@@ -415,7 +542,7 @@ class Node:
     def _release_durable(self) -> None:
         held, durable = self._held, self.durable
         while held and held[0][0] <= durable:
-            _barrier, future, what = held.popleft()
+            _barrier, _since, future, what = held.popleft()
             self._release(future, what)
         for link in self._links.values():
             if link.held:
@@ -427,9 +554,7 @@ class Node:
         if not error.passing:
             self.fail(str(error))
             return
-        if self._disk_works:
-            self._disk_works = False
-            self._log.error(f"{error}; nothing is acknowledged until it works again")
+        self._disk_fails(str(error))
         self._retry_handle = self._loop.call_later(self._retry, self._commit)
         self._retry = min(2 * self._retry, _RETRY_MOST)
 
@@ -440,9 +565,11 @@ class Node:
         under = held < self.settings.max_held // 2 and len(self._held) < _MAX_HELD_ITEMS // 2
         if over and not self._full:
             self._full = True
+            self._choose_refusal()
             self._each_link(LinkConnection.pause)
         elif self._full and under:
             self._full = False
+            self._choose_refusal()
             self._each_link(LinkConnection.resume)
             self._soon()
 
@@ -455,14 +582,15 @@ class Node:
         if not self.failed.done():
             self._log.error(why)
             self.failed.set_result(why)
+            self._calls_ended.set()
             self._quiet.set()
 
     # ---------------------------------------------------------------- for people
 
     @property
     def disk_works(self) -> bool:
-        """Whether the last commit succeeded."""
-        return self._disk_works
+        """Whether the last commit succeeded, and none takes long."""
+        return not self._disk_problem
 
     def facts(self) -> dict[str, Any]:
         """What the host knows about this mirror, for /sys/status."""
@@ -471,7 +599,7 @@ class Node:
             "mirror": self.settings.mirror,
             "uptime_s": round(time.time() - self.started_at, 3),
             "durable": self.durable,
-            "disk_works": self._disk_works,
+            "disk_works": self.disk_works,
             "held_bytes": self._held_bytes,
             "waiting_calls": len(self._waiting),
             "open_links": [
@@ -490,3 +618,21 @@ class Node:
 def _settle(future: asyncio.Future[Reply], reply: Reply) -> None:
     if not future.done():
         future.set_result(reply)
+
+
+def _settle_held(future: asyncio.Future[Reply] | None, reply: Reply, why: str) -> None:
+    """Instead of `reply`, which must not leave as it tells what is not on disk."""
+    if future is None:
+        return
+    if isinstance(future, Reading) or reply.outcome == ABORTED:
+        _settle(future, _busy(f"{why}; nothing happened"))
+    else:
+        _settle(future, _unknown(f"{why}: it may or may not have happened"))
+
+
+def _busy(why: str) -> Reply:
+    return Reply(0, 0, ABORTED, WHY_BUSY, 503, b"", b"", why)
+
+
+def _unknown(why: str) -> Reply:
+    return Reply(0, 0, UNKNOWN, 0, 504, b"", b"", why)

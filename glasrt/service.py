@@ -31,6 +31,7 @@ from glasrt.store_process import StoreProcess
 _MAX_CONNECTIONS = 4096
 _KEEP_ALIVE_S = 30
 _HTTP_FINISH_S = 5
+_CALLS_FINISH_S = 4.0  # before uvicorn ends requests, with an answer of its own
 
 
 class MirrorFailed(GlasError):
@@ -139,7 +140,8 @@ async def _run(
         listen, dial = _links(conf, mirror, options.via, log)
         await node.connect(listen, dial)
         ready = Ready(plan.app, plan.version, mirror.name, _bound(web), str(listen) if listen else None)
-        await _serve(node, web, stop, lambda: on_ready(ready))
+        app = MirrorApp(node, mirror.http.host if mirror.http is not None else "localhost")
+        await _serve(node, app, web, stop, lambda: on_ready(ready))
     finally:
         await node.stop()
     log.info("stopped", durable=node.durable)
@@ -162,14 +164,14 @@ def _links(
 
 
 async def _serve(
-    node: Node, web: socket.socket | None, stop: asyncio.Event, ready: Callable[[], None]
+    node: Node, app: MirrorApp, web: socket.socket | None, stop: asyncio.Event, ready: Callable[[], None]
 ) -> None:
     """Serves until `stop` or the node fails. Raises MirrorFailed."""
     stopped = asyncio.ensure_future(stop.wait())
     waits: list[asyncio.Future[Any]] = [stopped, node.failed]
     server, serving = None, None
     if web is not None:
-        server = _Server(_uvicorn_config(MirrorApp(node)))
+        server = _Server(_uvicorn_config(app))
         serving = asyncio.ensure_future(server.serve(sockets=[web]))
         await server.up.wait()
         waits.append(serving)
@@ -177,6 +179,7 @@ async def _serve(
     await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     if server is not None and serving is not None:
         server.should_exit = True
+        await node.finish_calls(_CALLS_FINISH_S)
         await serving
     stopped.cancel()
     if node.failed.done():
@@ -200,6 +203,7 @@ def _uvicorn_config(app: MirrorApp) -> uvicorn.Config:
         timeout_graceful_shutdown=_HTTP_FINISH_S,
         limit_concurrency=_MAX_CONNECTIONS,
         proxy_headers=False,
+        h11_max_incomplete_event_size=2 * http_wire.HEAD_MOST,  # ours is less, and has an answer of its own
     )
 
 

@@ -13,11 +13,13 @@ import contextlib
 import errno
 import os
 import sqlite3
+import time
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from glasrt import wal
 from glasrt.core import Journal, Snapshot
 from glasrt.errors import StoreError
 
@@ -32,6 +34,7 @@ CREATE TABLE snapshot(position INTEGER PRIMARY KEY, crc INTEGER NOT NULL, bytes 
 _TABLES = {"meta", "journal", "snapshot"}
 _PASSING = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 _PATIENCE = 2.0  # seconds for the process of a mirror that was killed to end
+_SETTLED = 0.1  # seconds without a change after which nobody seems to write
 _DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
@@ -63,13 +66,7 @@ class Store:
         self.snapshot_size = 0
         self.journal_size = 0
         self.position = 0
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(
-                f"{path.parent}: cannot make the folder of the store: {error.strerror}"
-            ) from error
-        self._check_writable()
+        self._check_files()
         self._db = self._connect()
         try:
             with self._named("open"):
@@ -79,14 +76,57 @@ class Store:
             self._db.close()
             raise
 
+    def _check_files(self) -> None:
+        """What SQLite reports late and dimly, or not at all."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise StoreError(
+                f"{self.path.parent}: cannot make the folder of the store: {error.strerror}; "
+                "name another data folder"
+            ) from error
+        except ValueError as error:
+            raise StoreError(
+                f"{str(self.path.parent)!r} cannot be the folder of the store: {error}; "
+                "name another data folder"
+            ) from error
+        try:
+            self._check_writable()
+            self._check_log()
+        except OSError as error:
+            raise StoreError(
+                f"{self.path}: the store cannot be read: {error.strerror}; give this user the right to it, "
+                "or name another data folder"
+            ) from error
+
     def _check_writable(self) -> None:
-        """SQLite reports a folder that cannot be written late and dimly."""
-        checked = self.path if self.path.exists() else self.path.parent
+        self._check_access(self.path.parent, os.W_OK | os.X_OK)
         if self.path.is_dir():
             raise StoreError(f"{self.path}: the store is a folder, but must be a file; move it away")
-        for part in (self.path.parent, checked):
-            if not os.access(part, os.W_OK):
-                raise StoreError(f"{part}: the store cannot be written: {os.strerror(errno.EACCES)}")
+        for file in (self.path, wal.beside(self.path)):
+            if file.exists():
+                self._check_access(file, os.R_OK | os.W_OK)
+
+    def _check_access(self, part: Path, how: int) -> None:
+        if not os.access(part, how):
+            raise StoreError(
+                f"{part}: the store cannot be written: {os.strerror(errno.EACCES)}; give this user the right "
+                "to it, or name another data folder"
+            )
+
+    def _check_log(self) -> None:
+        """Refuses a log that SQLite would read in part.
+
+        One that another process writes at the same time may look so, hence the second look.
+        """
+        until = time.monotonic() + _PATIENCE
+        while (why := wal.problem(self.path)) is not None:
+            before = wal.stamp(self.path)
+            time.sleep(_SETTLED)
+            if wal.problem(self.path) == why and wal.stamp(self.path) == before:
+                raise self._damaged(why)
+            if time.monotonic() > until:
+                raise self._in_use()
 
     def _connect(self) -> sqlite3.Connection:
         try:
@@ -254,9 +294,7 @@ class Store:
     def _error(self, action: str, error: sqlite3.Error) -> StoreError:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return StoreError(
-                f"{self.path}: another process uses this store; stop it, or name another data folder"
-            )
+            return self._in_use()
         if code in _DAMAGED:
             return self._damaged(str(error))
         if code == sqlite3.SQLITE_FULL:
@@ -267,13 +305,18 @@ class Store:
             f"{self.path}: cannot {action} the store: {error}; check the disk", passing=code in _PASSING
         )
 
+    def _in_use(self) -> StoreError:
+        return StoreError(
+            f"{self.path}: another process uses this store; stop it, or name another data folder"
+        )
+
     def _check_sum(self, data: bytes, crc: int, what: str) -> None:
         if zlib.crc32(data) != crc:
             raise self._damaged(f"{what} does not match its checksum")
 
     def _damaged(self, why: str) -> StoreError:
         return StoreError(
-            f"{self.path}: the store is damaged ({why}); keep the file for repair, and start this mirror "
+            f"{self.path}: the store is damaged ({why}); keep its files for repair, and start this mirror "
             "from a copy"
         )
 

@@ -55,7 +55,7 @@ class StoreProcess:
         self._socket, other = socket.socketpair()
         self._pid = os.fork()
         if self._pid == 0:
-            _run(lambda: kind(path, identity), other)
+            _run(path, lambda: kind(path, identity), other)
         other.close()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._done: Done = _nobody
@@ -249,19 +249,37 @@ def _receive_exactly(connection: socket.socket, size: int) -> bytes | None:
 # ---------------------------------------------------------------- the store's side
 
 
-def _run(open_store: Callable[[], Store], connection: socket.socket) -> NoReturn:
+def _run(path: Path, open_store: Callable[[], Store], connection: socket.socket) -> NoReturn:
     """All that the new process ever does. The interpreter's own end belongs to its parent, so it leaves
     without.
     """
     code = 1
     try:
         _alone(connection)
-        _serve(open_store, connection)
+        with _saying_why(path, connection):
+            _serve(open_store, connection)
         code = 0
     except OSError:  # the mirror is gone
         code = 0
     finally:
         os._exit(code)
+
+
+@contextlib.contextmanager
+def _saying_why(path: Path, connection: socket.socket) -> Iterator[None]:
+    """The mirror is told of everything that ends this process, but that the mirror itself has ended."""
+    try:
+        yield
+    except StoreError as error:
+        _tell_failed(connection, error)
+    except (ConnectionError, TimeoutError):
+        raise
+    except Exception as error:  # noqa: BLE001
+        said = " ".join(f"{type(error).__name__}: {error}".split()).removesuffix(":")
+        _tell_failed(
+            connection,
+            StoreError(f"{path}: the store cannot be used: {said}; see to that, and start the mirror again"),
+        )
 
 
 def _alone(connection: socket.socket) -> None:
@@ -281,18 +299,14 @@ def _alone(connection: socket.socket) -> None:
 
 
 def _serve(open_store: Callable[[], Store], connection: socket.socket) -> None:
-    try:
-        store = open_store()
-        _tell_done(connection, store)
-        snapshot = store.snapshot()
-        if snapshot is not None:
-            connection.sendall(_frame(_SNAPSHOT, snapshot.position, snapshot.data))
-        for journal in store.journal():
-            connection.sendall(_frame(_JOURNAL, journal.position, journal.data))
-        _tell_done(connection, store)
-    except StoreError as error:
-        _tell_failed(connection, error)
-        return
+    store = open_store()
+    _tell_done(connection, store)
+    snapshot = store.snapshot()
+    if snapshot is not None:
+        connection.sendall(_frame(_SNAPSHOT, snapshot.position, snapshot.data))
+    for journal in store.journal():
+        connection.sendall(_frame(_JOURNAL, journal.position, journal.data))
+    _tell_done(connection, store)
     items: list[Journal | Snapshot] = []
     while (frame := _receive_frame(connection)) is not None:
         if frame.kind == _COMMIT:

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,3 +139,38 @@ def eventually(check: Callable[[], bool], within: float = 15.0) -> None:
     while not check():
         assert time.monotonic() < deadline, "not in time"
         time.sleep(0.02)
+
+
+class Proxy:
+    """A TCP proxy to a port, for `--via`: what comes back stops while `deaf` is set, with nobody told."""
+
+    def __init__(self, to: int) -> None:
+        self.deaf = threading.Event()
+        self.made = 0
+        self._to = to
+        self._server = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._server.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """No new connections."""
+        self._server.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _address = self._server.accept()
+                far = socket.create_connection(("127.0.0.1", self._to))
+                self.made += 1
+                for source, sink in ((near, far), (far, near)):
+                    threading.Thread(
+                        target=self._carry, args=(source, sink, source is far), daemon=True
+                    ).start()
+
+    def _carry(self, source: socket.socket, sink: socket.socket, back: bool) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                if not (back and self.deaf.is_set()):
+                    sink.sendall(data)
+        for each in (source, sink):
+            each.close()

@@ -100,6 +100,40 @@ def test_page_of_another_site_is_refused(hq: Cluster) -> None:
     assert hq.request("hq", "POST", "/sys/rpc/add", b'{"n": 1}', own)[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1", 200),
+        ("127.8.8.8:1", 200),
+        ("[::1]", 200),
+        ("[::1]:80", 200),
+        ("LocalHost:99", 200),
+        ("evil.example", 403),
+        ("evil.example:8101", 403),
+        ("127.0.0.1.evil.example", 403),
+        ("10.0.0.1", 403),
+        ("", 403),
+    ],
+)
+def test_names_of_other_hosts_are_refused(hq: Cluster, host: str, status: int) -> None:
+    """A page whose name is looked up as 127.0.0.1 has the same origin and host."""
+    headers = {"Host": host, "Origin": f"http://{host}"}
+    found, _headers, body = hq.request("hq", "POST", "/sys/rpc/add", b'{"n": 0}', headers)
+    assert found == status, body
+    assert hq.request("hq", "GET", "/sys/status", None, headers)[0] == status
+    assert hq.request("hq", "GET", "/p", None, headers)[0] == 200, "the app's own paths may be reached so"
+
+
+def test_request_without_a_host(hq: Cluster) -> None:
+    assert raw(hq, b"GET /sys/health HTTP/1.0\r\n\r\n").startswith(b"HTTP/1.1 200 ")
+
+
+def test_head_beyond_the_bound(hq: Cluster) -> None:
+    head = b"GET /p HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 100_000
+    assert raw(hq, head + b"\r\n\r\n").startswith(b"HTTP/1.1 431 ")
+    assert hq.request("hq", "GET", "/p")[0] == 200
+
+
 def raw(hq: Cluster, data: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", hq.http["hq"]), timeout=10) as connection:
         connection.sendall(data)

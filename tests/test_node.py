@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,8 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from glasrt.config import Address
 from glasrt.core import Journal, Limits, Reply, Roster, RosterMirror, Snapshot, Timing
-from glasrt.errors import StoreError
+from glasrt.errors import ABORTED, UNKNOWN, StoreError
+from glasrt.link import LinkConnection, Links
 from glasrt.logs import Log
 from glasrt.node import Node, NodeSettings
 from glasrt.store import Identity, Store
@@ -84,6 +87,26 @@ def test_stop_lets_pending_calls_finish(pair: Cluster) -> None:
     assert answers == [504]
 
 
+def test_stop_answers_calls_that_wait(pair: Cluster) -> None:
+    """Before uvicorn would, which says `500 Internal Server Error` of what did not happen."""
+    pair.start("hq")
+    answers: list[tuple[int, dict[str, str], bytes]] = []
+    thread = threading.Thread(target=lambda: answers.append(pair.request("hq", "GET", "/never")))
+    thread.start()
+    eventually(lambda: json.loads(pair.request("hq", "GET", "/sys/status")[2])["waiting"] == 1)
+    assert pair.kill("hq", signal.SIGTERM) == 0
+    thread.join()
+    ((status, _headers, body),) = answers
+    assert (status, json.loads(body)) == (
+        503,
+        {
+            "outcome": "aborted",
+            "reason": "busy",
+            "message": "this mirror is stopping; nothing happened",
+        },
+    )
+
+
 def test_via(pair: Cluster) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         other.settimeout(10)
@@ -110,6 +133,39 @@ def test_strangers_are_closed(pair: Cluster) -> None:
             while connection.recv(65536):
                 pass
     assert pair.request("hq", "GET", "/p")[0] == 200
+
+
+def test_link_that_takes_nothing_is_dialled_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cut in silence: what was written stays in the socket for ever, also after a close."""
+    monkeypatch.setattr("glasrt.link._CLOSE_WITHIN", 0.2)
+
+    class User:
+        def __init__(self) -> None:
+            self.up: asyncio.Queue[LinkConnection] = asyncio.Queue()
+
+        def link_is_up(self, connection: LinkConnection) -> None:
+            self.up.put_nowait(connection)
+
+        def link_received(self, number: int, data: bytes) -> None:
+            raise AssertionError(number, data)
+
+        def link_is_down(self, number: int) -> None:
+            pass
+
+    async def story() -> None:
+        user = User()
+        links = Links(user, Log("shop1", stream=StringIO()), max_accepted=1)
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            links.dial("hq", Address("127.0.0.1", deaf.getsockname()[1]))
+            first = await asyncio.wait_for(user.up.get(), 10)
+            first.write(bytes(64 << 20))
+            assert first.waiting() > 0
+            first.close()
+            second = await asyncio.wait_for(user.up.get(), 10)
+            assert second.number == first.number + 1
+            await links.close()
+
+    asyncio.run(story())
 
 
 def failed(cluster: Cluster, name: str, *more: str) -> tuple[int, str]:
@@ -145,6 +201,35 @@ def test_store_that_the_core_refuses_is_one_line(pair: Cluster, tmp_path: Path) 
     code, line = failed(pair, "hq")
     assert (code, line.count("\n")) == (3, 1)
     assert "cannot recover: unsound at offset 0" in line
+
+
+class OddStore(Store):
+    """Fails in ways that nobody thought of."""
+
+    def __init__(self, path: Path, identity: Identity) -> None:
+        if identity.mirror == "open":
+            raise PermissionError(13, "Permission denied")
+        super().__init__(path, identity)
+
+    def journal(self) -> Iterator[Journal]:
+        raise MemoryError
+
+
+def test_why_a_store_cannot_be_opened_is_said(tmp_path: Path) -> None:
+    """Its process says it, also what nobody thought of."""
+    with pytest.raises(StoreError, match="cannot be the folder of the store: embedded null byte"):
+        StoreProcess(tmp_path / "a\0b" / "hq.glas", Identity("fake", "hq", "00"))
+    path = tmp_path / "hq.glas"
+    with pytest.raises(StoreError) as caught:
+        StoreProcess(path, Identity("fake", "open", "00"), OddStore)
+    assert str(caught.value) == (
+        f"{path}: the store cannot be used: PermissionError: [Errno 13] Permission denied; "
+        "see to that, and start the mirror again"
+    )
+    store = StoreProcess(path, Identity("fake", "hq", "00"), OddStore)
+    with pytest.raises(StoreError, match="the store cannot be used: MemoryError; see to that"):
+        list(store.recover())
+    store.close()
 
 
 def plan_bytes() -> bytes:
@@ -190,6 +275,8 @@ class FlakyStore(Store):
             raise StoreError("store: cannot write the store: the disk is full; make room", passing=True)
         if said == "corrupt":
             raise StoreError("store: the store is damaged")
+        while said == "hang" and fault.read_text() == "hang":
+            time.sleep(0.02)
         if said == "die":
             os.kill(os.getpid(), signal.SIGKILL)
         with self.path.with_name("batches").open("a") as batches:
@@ -204,7 +291,7 @@ class Disk:
     folder: Path
 
     def fault(self, what: str) -> None:
-        """From now on: `full`, `corrupt`, `die`, or nothing."""
+        """From now on: `full`, `hang`, `corrupt`, `die`, or nothing."""
         (self.folder / "fault").write_text(what)
 
     def batches(self) -> int:
@@ -213,16 +300,27 @@ class Disk:
 
 
 @asynccontextmanager
-async def node_on(path: Path, max_held: int = 1 << 20) -> AsyncIterator[tuple[Node, Disk, StringIO]]:
+async def node_on(
+    path: Path, max_held: int = 1 << 20, call_timeout_us: int = 5_000_000
+) -> AsyncIterator[tuple[Node, Disk, StringIO]]:
     store = StoreProcess(path / "hq.glas", Identity("fake", "hq", "00"), FlakyStore)
     lines = StringIO()
     roster = Roster((RosterMirror("hq", 1),), 0)
-    settings = NodeSettings("hq", roster, Limits(), Timing(), 5_000_000, max_held)
+    settings = NodeSettings("hq", roster, Limits(), Timing(), call_timeout_us, max_held)
     node = Node(fake_module(), settings, store, Log("hq", stream=lines))
     try:
         yield node, Disk(path), lines
     finally:
         await node.stop()
+
+
+async def turns(node: Node, *, works: bool) -> None:
+    """Waits until the node says so of its disk."""
+    for _ in range(1000):
+        if node.disk_works == works:
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError("not in time")
 
 
 def test_full_disk_holds_answers_back_until_it_works(tmp_path: Path) -> None:
@@ -239,6 +337,89 @@ def test_full_disk_holds_answers_back_until_it_works(tmp_path: Path) -> None:
             text = lines.getvalue()
             assert text.count("the disk is full") == 1, "said once, not at each attempt"
             assert "the disk works again" in text
+
+    asyncio.run(story())
+
+
+def test_while_the_disk_fails_nobody_waits_for_it(tmp_path: Path) -> None:
+    """New calls are refused, those held back end in time, and how things are can be seen."""
+
+    async def story() -> None:
+        async with node_on(tmp_path, call_timeout_us=400_000) as (node, disk, _lines):
+            disk.fault("full")
+            begun = time.monotonic()
+            held = node.rpc("add", b'{"n": 2}')
+            never = node.rpc("never", b"{}")
+            read = node.inspect("state db.total")
+            assert not isinstance(held, Reply)
+            assert not isinstance(never, Reply)
+            assert not isinstance(read, Reply)
+            await turns(node, works=False)
+            for refused in (
+                node.rpc("sum", b"{}"),
+                node.http(b"GET", b"/p", b""),
+                node.inspect("state db.total"),
+            ):
+                assert isinstance(refused, Reply)
+                assert (refused.outcome, refused.status) == (ABORTED, 503)
+                assert refused.message.startswith("the disk does not work: store: cannot write the store: ")
+            assert json.loads(node.look("status").body)["waiting"] == 1
+            assert node.look("plan").body == b"{}"
+            replies = await asyncio.wait_for(asyncio.gather(held, never, read), 3)
+            assert time.monotonic() - begun > 0.35
+            assert [(reply.outcome, reply.status) for reply in replies] == [
+                (UNKNOWN, 504),
+                (ABORTED, 504),
+                (ABORTED, 503),
+            ]
+            assert "may or may not have happened" in replies[0].message
+            assert "nothing happened" in replies[2].message
+            disk.fault("")
+            await turns(node, works=True)
+            assert (await node.call("sum", b"{}")).body == b"2", "it did happen"
+
+    asyncio.run(story())
+
+
+def test_a_write_that_takes_long_is_a_disk_that_does_not_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("glasrt.node._SLOW_COMMIT", 0.2)
+
+    async def story() -> None:
+        async with node_on(tmp_path) as (node, disk, lines):
+            assert (await node.call("add", b'{"n": 1}')).body == b"1"
+            disk.fault("hang")
+            late = asyncio.ensure_future(node.call("add", b'{"n": 1}'))
+            await asyncio.sleep(0.1)
+            assert not late.done()
+            assert node.facts()["disk_works"]
+            await turns(node, works=False)
+            refused = node.rpc("sum", b"{}")
+            assert isinstance(refused, Reply)
+            assert refused.status == 503
+            assert "the disk does not work: a write has been under way for more than" in refused.message
+            disk.fault("")
+            assert (await asyncio.wait_for(late, 10)).body == b"2"
+            assert (await node.call("sum", b"{}")).body == b"2"
+            assert lines.getvalue().count("under way") == 1
+
+    asyncio.run(story())
+
+
+def test_calls_held_back_are_settled_when_it_stops(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with node_on(tmp_path) as (node, disk, _lines):
+            disk.fault("full")
+            held = node.rpc("add", b'{"n": 2}')
+            read = node.inspect("state db.total")
+            assert not isinstance(held, Reply)
+            assert not isinstance(read, Reply)
+            await node.finish_calls(0.1)
+            assert (held.result().status, read.result().status) == (504, 503)
+            disk.fault("")
+        async with node_on(tmp_path) as (node, _disk, _lines):
+            assert (await node.call("sum", b"{}")).body == b"2", "it did happen"
 
     asyncio.run(story())
 

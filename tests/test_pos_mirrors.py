@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mirrors import Cluster, eventually
+from tests.mirrors import Cluster, Proxy, eventually
 from tests.pos_app import pos_wheel
 
 TIMING = '[timing]\nping = "200ms"\nsilent = "1s"\n[limits]\ncall_timeout = "5s"\n'
@@ -94,6 +94,27 @@ def sell_until(cluster: Cluster, stop: threading.Event, outcomes: dict[str, int]
             outcomes["unknown"] += 1
         else:
             outcomes["sold"] += status == 200
+
+
+def test_call_that_was_sent_is_unknown_when_the_mirror_stops(chain: Cluster) -> None:
+    """It did happen, so whoever asked must not be told that it did not."""
+    chain.config.write_text(chain.config.read_text().replace('call_timeout = "5s"', 'call_timeout = "1m"'))
+    chain.start("hq")
+    proxy = Proxy(chain.link["hq"])
+    chain.start("shop1", "--via", f"hq=127.0.0.1:{proxy.port}")
+    eventually(lambda: started(chain, "shop1"))
+    proxy.deaf.set()
+    answers: list[tuple[int, dict[str, str], bytes]] = []
+    body = b'{"item":"tea","price":777}'
+    path = "/sys/rpc/set_price"
+    asks = threading.Thread(target=lambda: answers.append(chain.request("shop1", "POST", path, body)))
+    asks.start()
+    eventually(lambda: ["tea", 777] in [[row["key"], row["value"]] for row in chain.state("hq", "db.price")])
+    assert chain.kill("shop1", signal.SIGTERM) == 0
+    asks.join()
+    proxy.close()
+    ((status, _headers, said),) = answers
+    assert (status, json.loads(said)["outcome"]) == (504, "unknown")
 
 
 def test_another_roster_is_refused(chain: Cluster) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from glasrt import wal
 from glasrt.core import Journal, Snapshot
 from glasrt.errors import StoreError
 from glasrt.store import Identity, Store
@@ -129,6 +132,135 @@ def test_power_cut_at_any_byte_of_the_log(tmp_path: Path) -> None:
     assert [row.data for row in rows] == [b"abc", b"def"]
 
 
+@pytest.fixture(scope="module")
+def unmerged(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes, list[Journal]]:
+    """A store whose process was killed: file, log, content. Some transactions take several pages."""
+    path = tmp_path_factory.mktemp("unmerged") / "hq.glas"
+    store = Store(path, ME)
+    position = 0
+    for number in range(40):
+        size = 10_000 if number % 10 == 0 else 500
+        position += size
+        store.commit([Journal(position, bytes([number]) * size)])
+    found = path.read_bytes(), wal.beside(path).read_bytes()
+    rows = list(store.journal())
+    store.close()
+    assert len(rows) == 40
+    return *found, rows
+
+
+def frames_of(log: bytes) -> range:
+    """Where its frames begin."""
+    return range(32, len(log), 24 + int.from_bytes(log[8:12], "big"))
+
+
+def opened(folder: Path, base: bytes | None, log: bytes) -> list[Journal] | str:
+    """What a store of these files holds, or how it is refused, which leaves the files as they are."""
+    path = folder / "x.glas"
+    if base is None:
+        path.unlink(missing_ok=True)
+    else:
+        path.write_bytes(base)
+    wal.beside(path).write_bytes(log)
+    try:
+        return content(path)[1]
+    except StoreError as error:
+        assert wal.beside(path).read_bytes() == log
+        assert base is None or path.read_bytes() == base
+        return str(error)
+
+
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glasrt.store._SETTLED", 0.0)
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_a_flip_in_the_log_loses_nothing_in_silence(
+    tmp_path: Path, unmerged: tuple[bytes, bytes, list[Journal]]
+) -> None:
+    """In each head bit by bit, in the pages here and there: refused, or the last transaction at most."""
+    base, log, rows = unmerged
+    assert opened(tmp_path, base, log) == rows
+    source = random.Random(1)
+    frames = frames_of(log)
+    some = [*frames[:3], *source.sample(frames, 6), *frames[-3:]]
+    offsets = [*range(32), *(at + i for at in some for i in range(24))]
+    offsets += [source.randrange(len(log)) for _ in range(150)]
+    silent = 0
+    for at in offsets:
+        flipped = bytearray(log)
+        flipped[at] ^= 1 << source.randrange(8)
+        found = opened(tmp_path, base, bytes(flipped))
+        if isinstance(found, str):
+            assert "the store is damaged (" in found
+            assert "write-ahead log is broken" in found
+        else:
+            silent += found != rows
+            assert found in (rows, rows[:-1]), f"byte {at}"
+    assert silent < len(offsets) // 2
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_a_lost_mark_of_a_commit_is_seen(
+    tmp_path: Path, unmerged: tuple[bytes, bytes, list[Journal]]
+) -> None:
+    """The last transaction but one loses its mark: what is left looks like one transaction that is torn."""
+    base, log, _rows = unmerged
+    ends = [at for at in frames_of(log) if log[at + 4 : at + 8] != bytes(4)]
+    wiped = bytearray(log)
+    wiped[ends[-2] + 4 : ends[-2] + 8] = bytes(4)
+    assert f"broken at byte {ends[-2]}, before 2 commits" in str(opened(tmp_path, base, bytes(wiped)))
+
+
+@pytest.mark.usefixtures("no_pause")
+@pytest.mark.parametrize("zeroed", [range(4), range(8, 12), range(32), range(4096)])
+def test_log_with_a_broken_head(
+    tmp_path: Path, unmerged: tuple[bytes, bytes, list[Journal]], zeroed: range
+) -> None:
+    base, log, _rows = unmerged
+    wiped = bytearray(log)
+    wiped[zeroed.start : zeroed.stop] = bytes(len(zeroed))
+    assert "damaged (the head of its write-ahead log is broken)" in str(opened(tmp_path, base, bytes(wiped)))
+
+
+@pytest.mark.usefixtures("no_pause")
+@pytest.mark.parametrize("base", [None, b""])
+def test_log_without_its_file(
+    tmp_path: Path, unmerged: tuple[bytes, bytes, list[Journal]], base: bytes | None
+) -> None:
+    found = opened(tmp_path, base, unmerged[1])
+    assert "damaged (it is empty or missing, but its write-ahead log holds transactions)" in str(found)
+    assert opened(tmp_path, base, b"") == []
+
+
+@pytest.mark.usefixtures("no_pause")
+def test_frames_from_before_the_log_began_anew_are_no_damage(tmp_path: Path) -> None:
+    path = tmp_path / "hq.glas"
+    store = Store(path, ME)
+    for number in range(20):
+        store.commit([Journal(500 * (number + 1), bytes(500))])
+    store._db.execute("PRAGMA wal_checkpoint(RESTART)")
+    store.commit([Journal(10_500, bytes(500))])
+    base, log = path.read_bytes(), wal.beside(path).read_bytes()
+    store.close()
+    assert len({log[at + 8 : at + 16] for at in frames_of(log)}) == 2
+    assert len(opened(tmp_path, base, log)) == 21
+    torn = bytearray(log)
+    torn[32 + 100] ^= 1
+    assert len(opened(tmp_path, base, bytes(torn))) == 20
+
+
+def test_log_that_somebody_writes_is_in_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, unmerged: tuple[bytes, bytes, list[Journal]]
+) -> None:
+    """It may look broken between two reads, which says nothing."""
+    stamps = itertools.count()
+    monkeypatch.setattr("glasrt.store._PATIENCE", 0.2)
+    monkeypatch.setattr("glasrt.wal.stamp", lambda _path: (next(stamps) + 100, 0))
+    assert "another process uses this store" in str(opened(tmp_path, b"", unmerged[1]))
+
+
 def test_second_process_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "hq.glas"
     store = Store(path, ME)
@@ -201,10 +333,16 @@ def test_folders(tmp_path: Path) -> None:
     assert "the store is a folder" in refused(tmp_path / "hq.glas")
 
 
-def test_folder_that_cannot_be_written() -> None:
+def test_folder_that_is_no_path(tmp_path: Path) -> None:
+    said = refused(tmp_path / "a\0b" / "hq.glas")
+    assert "a\\x00b' cannot be the folder of the store: embedded null byte; name another data folder" in said
+
+
+@pytest.mark.parametrize("mode", [0o555, 0o666])
+def test_folder_that_cannot_be_written_or_searched(mode: int) -> None:
     """As somebody else where root runs the tests: root may write everywhere."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder).chmod(0o555)
+        Path(folder).chmod(mode)
         child = os.fork()
         if child == 0:
             code = 1
@@ -212,7 +350,7 @@ def test_folder_that_cannot_be_written() -> None:
                 if os.geteuid() == 0:
                     os.setresuid(65534, 65534, 65534)
                 said = refused(Path(folder) / "hq.glas")
-                code = int(said != f"{folder}: the store cannot be written: Permission denied")
+                code = int(f"{folder}: the store cannot be written: Permission denied; give" not in said)
             finally:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -25,7 +25,7 @@ MAX_FILE = 700
 
 ORDER = (
     # the host side
-    ("glasrt", "glasrt.errors", "glasrt.toml_places", "glasrt.logs"),
+    ("glasrt", "glasrt.errors", "glasrt.toml_places", "glasrt.logs", "glasrt.wal"),
     ("glasrt.core", "glasrt.bundle"),
     ("glasrt.store", "glasrt.sim_parts", "glasrt.sim_causality", "glasrt.config"),
     ("glasrt.link", "glasrt.embedded", "glasrt.sim", "glasrt.http_wire", "glasrt.store_process"),

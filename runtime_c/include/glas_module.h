@@ -13,7 +13,7 @@
 
 /* What glasrt expects of a module; it refuses one that was built for another. Raised with every change of what is declared here or in
  * glas_core.h. */
-#define GLAS_MODULE_INTERFACE 1
+#define GLAS_MODULE_INTERFACE 2
 
 /* The C library's realloc and free, to give to glas_open. */
 static const glas_allocator *glas_module_allocator(void);

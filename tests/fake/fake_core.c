@@ -212,7 +212,7 @@ static void http(glas_core *core, const glas_input *in, glas_reply *reply)
 static void inspect(glas_core *core, const glas_input *in, glas_reply *reply)
 {
     if (is(in->a, "status"))
-        snprintf(core->text, sizeof core->text, "{\"mirror\": %u, \"position\": %llu, \"waiting\": %u}", core->self,
+        snprintf(core->text, sizeof core->text, "{\"mirror\": %u, \"position\": %llu, \"waiting\": %u, \"shipped\": 0}", core->self,
                  (unsigned long long)core->position, core->call_count);
     else if (is(in->a, "state db.total"))
         snprintf(core->text, sizeof core->text, "%llu", (unsigned long long)total(core));
