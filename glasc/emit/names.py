@@ -25,8 +25,8 @@ _C_MACROS = "bool true false linux unix i386 main NULL EOF errno stdin stdout st
 C_WORDS = frozenset(_C_KEYWORDS.split()) | frozenset(_C_MACROS.split())
 """Words that C, also later C, its compilers, cffi or the included headers keep for themselves."""
 
-PYTHON_WORDS = frozenset(keyword.kwlist) | {"_", "case", "match", "type"}
-"""The same whichever Python the compiler runs on."""
+PYTHON_WORDS = frozenset(keyword.kwlist) | {"_", "case", "match"}
+"""The same whichever Python the compiler runs on: later words such as `type` can be names all the same."""
 
 _LOCAL = "v"
 _KEPT_PREFIXES = ("glas", _LOCAL)
