@@ -6,9 +6,9 @@ a command needs it, so that help and builds without changes are quick.
 | exit code | means |
 |---|---|
 | 0 | all went well |
-| 1 | the program has errors |
-| 2 | the command line is wrong, or names an unknown target or pass |
-| 3 | a file cannot be read or written, or the configuration is wrong |
+| 1 | what it was given is wrong: the program, an unknown target or pass, a missing file, the configuration |
+| 2 | the command line is wrong |
+| 3 | what it needs cannot be used: a folder to write to, a bundle, a store, a port |
 | 4 | glasc itself failed; `GLASC_DEBUG=1` shows where |
 | 5 | the mirror failed (`glasc run`) |
 """
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
     from glasc.targets import Target
     from glasc.whole_build import Built
 
-OK, PROGRAM, USAGE, FILES, INTERNAL = 0, 1, 2, 3, 4
+OK, INPUT, USAGE, FILES, INTERNAL = 0, 1, 2, 3, 4
 
 _CODES = """\b
 Exit codes:
   0  all went well
-  1  the program has errors
-  2  the command line is wrong, or names an unknown target or pass
-  3  a file cannot be read or written, or the configuration is wrong
+  1  what it was given is wrong: the program, an unknown target or pass, a missing file, the configuration
+  2  the command line is wrong
+  3  what it needs cannot be used: a folder to write to, a bundle, a store, a port
   4  glasc itself failed: please report it (GLASC_DEBUG=1 shows where)
   5  the mirror failed (glasc run)
 """
@@ -159,7 +159,7 @@ def _targets(text: str | None) -> tuple[Target, ...]:
             raise Stop(USAGE, "--targets names no processor")
         return tuple(lookup(name) for name in dict.fromkeys(names))
     except UnknownTarget as error:
-        raise Stop(USAGE, str(error)) from error
+        raise Stop(INPUT, str(error)) from error
 
 
 def _read(path: Path) -> Source:
@@ -170,12 +170,12 @@ def _read(path: Path) -> Source:
         text = path.read_bytes().decode("utf-8-sig")
     except IsADirectoryError as error:
         inside = _printable(path / "app.glas")
-        raise Stop(FILES, f"{name}: is a folder; name the program in it, as in {inside}") from error
+        raise Stop(INPUT, f"{name}: is a folder; name the program in it, as in {inside}") from error
     except OSError as error:
-        raise Stop(FILES, f"{name}: cannot read the program: {_reason(error)}{_near(path)}") from error
+        raise Stop(INPUT, f"{name}: cannot read the program: {_reason(error)}{_near(path)}") from error
     except UnicodeDecodeError as error:
         raise Stop(
-            FILES,
+            INPUT,
             f"{name}: the program is not UTF-8: byte {error.start + 1} is {error.object[error.start]:#04x}",
         ) from error
     return Source(name, text)
@@ -204,7 +204,7 @@ def _dump(source: Source, name: str) -> str:
 
     known = [each.name for each in driver.PASSES]
     if name not in known:
-        raise Stop(USAGE, f"no pass {name!r}; they are {', '.join(known)}")
+        raise Stop(INPUT, f"no pass {name!r}; they are {', '.join(known)}")
     with _program_errors():
         return driver.dump(source, name)
 
@@ -233,7 +233,7 @@ def _program_errors() -> Iterator[None]:
         yield
     except CompileErrors as error:
         data = {"ok": False, "diagnostics": [each.to_json() for each in error.diagnostics]}
-        raise Stop(PROGRAM, str(error), data) from error
+        raise Stop(INPUT, str(error), data) from error
 
 
 @contextmanager
@@ -321,7 +321,7 @@ def main() -> int:
     except MissingFiles as error:
         return _failed(FILES, str(error))
     except SystemExit as error:
-        return error.code if isinstance(error.code, int) else PROGRAM
+        return error.code if isinstance(error.code, int) else INPUT
     except Exception as error:
         if os.environ.get("GLASC_DEBUG") == "1":
             raise

@@ -1,24 +1,29 @@
 """The command line of a mirror: `glasrt run glas.toml --mirror NAME`.
 
 Owns arguments, exit codes and the line that says "ready". Does not know how a mirror works (service.py).
-Exit codes: 0 stopped cleanly, 2 command line, 3 configuration, bundle, store or port, 5 the mirror failed.
+Exit codes: 0 stopped cleanly, 1 configuration, 2 command line, 3 bundle, store or port, 4 glasrt itself,
+5 the mirror failed.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 
 import click
 
 import glasrt
+from glasrt.config import ConfigError
 from glasrt.errors import CoreError, GlasError
 from glasrt.link import parse_via
 from glasrt.service import MirrorFailed, OptionError, Options, Ready, run_mirror
 
+EXIT_INPUT = 1
 EXIT_USAGE = 2
 EXIT_FILES = 3
+EXIT_INTERNAL = 4
 EXIT_FAILED = 5
 
 
@@ -63,6 +68,8 @@ def run(
         run_mirror(options, lambda ready: _say_ready(ready, as_json))
     except OptionError as error:
         _fail(str(error), EXIT_USAGE, as_json)
+    except ConfigError as error:
+        _fail(str(error), EXIT_INPUT, as_json)
     except MirrorFailed as error:
         _fail(str(error), EXIT_FAILED, as_json)
     except (CoreError, GlasError) as error:
@@ -83,9 +90,13 @@ def _say_ready(ready: Ready, as_json: bool) -> None:
 def _fail(message: str, code: int, as_json: bool) -> None:
     """Tells people, in the log, and under --json also whoever waits for the mirror to be ready."""
     if as_json:
-        click.echo(json.dumps({"ready": False, "error": {"code": code, "message": message}}))
+        _say_error(message, code)
     click.echo(message, err=True)
     sys.exit(code)
+
+
+def _say_error(message: str, code: int) -> None:
+    click.echo(json.dumps({"ready": False, "error": {"code": code, "message": message}}))
 
 
 def main() -> int:
@@ -94,12 +105,20 @@ def main() -> int:
         cli.main(prog_name="glasrt", standalone_mode=False)
     except click.ClickException as error:
         if "--json" in sys.argv:
-            message = {"code": error.exit_code, "message": error.format_message()}
-            click.echo(json.dumps({"ready": False, "error": message}))
+            _say_error(error.format_message(), error.exit_code)
         error.show()
         return error.exit_code
     except click.Abort:
         return 130
     except SystemExit as error:
-        return error.code if isinstance(error.code, int) else 1
+        return error.code if isinstance(error.code, int) else EXIT_INPUT
+    except Exception as error:
+        if os.environ.get("GLASRT_DEBUG") == "1":
+            raise
+        what = f"internal error of glasrt {glasrt.__version__}: {type(error).__name__}: {error}"
+        message = f"{what}; please report it (GLASRT_DEBUG=1 shows more)"
+        if "--json" in sys.argv:
+            _say_error(message, EXIT_INTERNAL)
+        click.echo(message, err=True)
+        return EXIT_INTERNAL
     return 0

@@ -248,7 +248,7 @@ def plan_bytes() -> bytes:
         (["run", "{config}", "--mirror", "hq", "--via", "shop1=bad"], 2, "'bad' is not an address such as"),
         (["run", "{config}", "--mirror", "hq", "--via", "a=1:1", "--via", "a=1:2"], 2, "'a' is there twice"),
         (["run", "{config}", "--mirror", "hq", "--bundle", "/nowhere"], 3, "/nowhere: no such bundle"),
-        (["run", "/nowhere/glas.toml", "--mirror", "hq"], 3, "cannot read the configuration"),
+        (["run", "/nowhere/glas.toml", "--mirror", "hq"], 1, "cannot read the configuration"),
         (["dance"], 2, "No such command"),
     ],
 )
