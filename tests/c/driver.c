@@ -451,6 +451,20 @@ void world_pass(world *w, int64_t us)
     }
 }
 
+void world_begin(world *w, int count)
+{
+    world_open(w, count);
+    for (int i = 0; i < count; i++) node_start(w, i);
+    world_link_all(w);
+    world_pass(w, 300000);
+}
+
+void world_end(world *w)
+{
+    world_close(w);
+    check_no_leak(w);
+}
+
 /* ------------------------------------------------------------------ calls */
 
 static uint64_t give(world *w, int index, glas_input *input)

@@ -92,6 +92,8 @@ extern uint64_t driver_max_calls;
 
 void world_open(world *w, int count); /* hq, shop1, shop2, ... with wires to nobody */
 void world_close(world *w);
+void world_begin(world *w, int count); /* opened, started, linked each to each, and at rest */
+void world_end(world *w);              /* closed, and nothing of it left in memory */
 void world_link(world *w, int from, int to);
 void world_link_all(world *w);
 void world_cut(world *w, int a, int b);

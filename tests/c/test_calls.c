@@ -3,24 +3,10 @@
 
 static world w;
 
-static void open_all(int count)
-{
-    world_open(&w, count);
-    for (int i = 0; i < count; i++) node_start(&w, i);
-    world_link_all(&w);
-    world_pass(&w, 300000);
-}
-
-static void close_all(void)
-{
-    world_close(&w);
-    check_no_leak(&w);
-}
-
 static void test_waiting(void)
 {
     for (int at = 0; at < 2; at++) { /* here, and shipped to where the read end is */
-        open_all(2);
+        world_begin(&w, 2);
         uint64_t first = call_text(&w, at, M_TAKE, "", 0, 10000000), second = call_text(&w, at, M_TAKE, "", 0, 400000);
         world_pass(&w, 100000);
         check(!w.answers[first].done && !w.answers[second].done);
@@ -37,13 +23,13 @@ static void test_waiting(void)
             check(strcmp(call_ok(&w, 0, M_TAKE, "", 0)->text, "B") == 0); /* whoever gave up takes nothing */
         }
         check(status_number(&w, 0, "waiting") == 0 && status_number(&w, at, "shipped") == 0);
-        close_all();
+        world_end(&w);
     }
 }
 
 static void test_cancel(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     for (int at = 0; at < 2; at++) {
         uint64_t call = call_text(&w, at, M_TAKE, "", 0, 1000000);
         world_settle(&w);
@@ -52,24 +38,24 @@ static void test_cancel(void)
         world_pass(&w, 2000000);
         check(!w.answers[call].done && status_number(&w, at, "waiting") + status_number(&w, at, "shipped") == 0);
     }
-    close_all();
+    world_end(&w);
 }
 
 static void test_too_many(void)
 {
-    open_all(1);
+    world_begin(&w, 1);
     uint64_t calls[33];
     for (int i = 0; i < 33; i++) calls[i] = call_text(&w, 0, M_TAKE, "", 0, 10000000);
     world_settle(&w);
     check(w.answers[calls[32]].done && w.answers[calls[32]].reason == GLAS_WHY_BUSY && !w.answers[calls[31]].done);
     for (int i = 0; i < 32; i++) call_ok(&w, 0, M_TICKET, "t", 0);
     for (int i = 0; i < 32; i++) check(w.answers[calls[i]].done && w.answers[calls[i]].outcome == GLAS_COMMITTED);
-    close_all();
+    world_end(&w);
 }
 
 static void test_long_waits(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     static const int64_t waits[] = {INT64_MAX, INT64_MAX / 2, INT64_MAX - 1, INT64_MIN, -1, 0};
     for (int at = 0; at < 2; at++)
         for (size_t i = 0; i < sizeof waits / sizeof *waits; i++) {
@@ -82,12 +68,12 @@ static void test_long_waits(void)
             check(w.answers[call].done && w.answers[call].outcome == GLAS_COMMITTED);
         }
     check(w.nodes[0].closes == 0 && w.nodes[1].closes == 0);
-    close_all();
+    world_end(&w);
 }
 
 static void test_http(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     for (int at = 0; at < 2; at++) {
         answer *got = &w.answers[call_http(&w, at, "POST", "/sell/gr%C3%BCner%20tee?x=1", "body", 1000000)];
         world_settle(&w);
@@ -110,12 +96,12 @@ static void test_http(void)
     check(!w.answers[fails].done);
     world_pass(&w, 2000);
     check(w.answers[fails].done && w.answers[fails].reason == GLAS_WHY_TIMEOUT);
-    close_all();
+    world_end(&w);
 }
 
 static void test_rpc(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     answer *got = &w.answers[call_rpc(&w, 0, "echo", " {\"n\": 5, \"text\":\"\\u00e4\\n\"} ", 1000)];
     check(got->outcome == GLAS_COMMITTED && strcmp(got->body, "{\"n\":5,\"text\":\"\xC3\xA4\\n\"}") == 0);
     got = &w.answers[call_rpc(&w, 1, "echo", "{\"text\":\"shipped\",\"n\":1}", 100000)];
@@ -128,7 +114,7 @@ static void test_rpc(void)
         check(got->reason == GLAS_WHY_BAD_INPUT && got->status == 400 && strstr(got->message, "rpc echo") != NULL);
     }
     check(w.answers[call_rpc(&w, 0, "book", "{}", 1000)].reason == GLAS_WHY_NO_METHOD && w.answers[call_rpc(&w, 0, "", "{}", 1000)].reason == GLAS_WHY_NO_METHOD);
-    close_all();
+    world_end(&w);
 }
 
 /* `start` takes effect once ever; nothing else runs before it, or before it is known. */
@@ -154,12 +140,12 @@ static void test_start_once(void)
     node_stop(&w, 1);
     node_start(&w, 1);
     call_ok(&w, 1, M_EARN, "", 1);
-    close_all();
+    world_end(&w);
 }
 
 static void test_clocks(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     static const int64_t times[] = {0, -1, INT64_MIN, INT64_MAX, INT64_MIN + 1, INT64_MAX - 1, 1, INT64_C(1700000000000000)};
     for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
         w.now = times[i];
@@ -182,7 +168,7 @@ static void test_clocks(void)
     world_pass(&w, 500000);
     call_ok(&w, 1, M_TITLE, "and again", 0);
     check(w.nodes[0].closes + w.nodes[1].closes == closes);
-    close_all();
+    world_end(&w);
 }
 
 static void absurd(glas_input input)
@@ -204,7 +190,7 @@ static void absurd(glas_input input)
 
 static void test_absurd_inputs(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     static char zeros[100];
     char *before = node_dump_all(&w, 0);
     for (int32_t kind = -3; kind < 40; kind++) {
@@ -223,7 +209,7 @@ static void test_absurd_inputs(void)
     char *after = node_dump_all(&w, 0);
     check(strcmp(before, after) == 0);
     free(before), free(after);
-    close_all();
+    world_end(&w);
 }
 
 /* Before START every call is told so, at once or later as it asked. */
@@ -236,7 +222,7 @@ static void test_before_start(void)
         node_drain(&w, &w.nodes[0]);
         check(w.answers[call].done && w.answers[call].reason == GLAS_WHY_STARTING);
     }
-    close_all();
+    world_end(&w);
 }
 
 /* Calls that end while there is no memory at all: each is told so, by its outcome and reason at least. */
@@ -261,7 +247,7 @@ static void test_ends_without_memory(void)
     }
     for (int i = 0; i < 20; i++) check(w.answers[calls[i]].done && w.answers[calls[i]].reason == GLAS_WHY_TIMEOUT && w.answers[calls[i]].message[0] != 0);
     for (int i = 0; i < 3; i++) check(w.answers[shipped[i]].done && w.answers[shipped[i]].outcome == GLAS_UNKNOWN && w.answers[shipped[i]].message[0] != 0);
-    close_all();
+    world_end(&w);
 }
 
 /* What one large value, or an answer that was too large, has taken is given back. */
@@ -283,7 +269,7 @@ static void test_memory_comes_back(void)
     check(reply.outcome == GLAS_COMMITTED && reply.body.n > 1200000);
     node_drain(&w, &w.nodes[0]);
     check(status_number(&w, 0, "memory") == before);
-    close_all();
+    world_end(&w);
 }
 
 int main(void)

@@ -3,20 +3,6 @@
 
 static world w;
 
-static void open_all(int count)
-{
-    world_open(&w, count);
-    for (int i = 0; i < count; i++) node_start(&w, i);
-    world_link_all(&w);
-    world_pass(&w, 300000);
-}
-
-static void close_all(void)
-{
-    world_close(&w);
-    check_no_leak(&w);
-}
-
 static bool shows(int index, const char *state, const char *part)
 {
     char what[100];
@@ -28,7 +14,7 @@ static bool shows(int index, const char *state, const char *part)
 
 static void test_cut_off(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     world_cut(&w, 0, 1);
     answer *got = call_now(&w, 1, M_TITLE, "x", 0);
     check(got->reason == GLAS_WHY_REFUSED && strstr(got->message, "db.title") != NULL && strstr(got->message, "owned by hq") != NULL && strstr(got->message, "cut off") != NULL);
@@ -41,7 +27,7 @@ static void test_cut_off(void)
     check(call_ok(&w, 0, M_GET_STOCK, "shop1/tea", 0)->n == 2 && shows(0, "db.booked", "shop1/tea"));
     got = call_now(&w, 0, M_BOTH, "shop1/tea", 1);
     check(got->reason == GLAS_WHY_REFUSED && strstr(got->message, "two-phase commit") != NULL);
-    close_all();
+    world_end(&w);
 }
 
 /* The request arrives and is carried out; the link breaks before the answer is back. */
@@ -52,7 +38,7 @@ static void test_repeated(void)
     for (size_t i = 0; i < 3; i++)
         for (int crash = 0; crash < 2; crash++) {
             if (crash && calls[i].method == M_POKE) continue; /* mem. state does not survive */
-            open_all(2);
+            world_begin(&w, 2);
             call_ok(&w, 1, M_STOCK, "shop1/tea", 9);
             uint64_t call = call_text(&w, calls[i].from, calls[i].method, calls[i].text, calls[i].n, 60000000);
             for (int again = 0; again < 3; again++) {
@@ -70,13 +56,13 @@ static void test_repeated(void)
             check(w.answers[call].done && w.answers[call].outcome == GLAS_COMMITTED);
             if (calls[i].method == M_SELL) check(w.answers[call].n == 7 && call_ok(&w, 0, M_GET_STOCK, "shop1/tea", 0)->n == 7 && shows(0, "db.revenue", "\"value\":2"));
             if (calls[i].method == M_POKE) check(w.answers[call].n == 5 && shows(0, "mem.memo", "\"value\":5"));
-            close_all();
+            world_end(&w);
         }
 }
 
 static void test_unknown(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     uint64_t call = call_text(&w, 1, M_TITLE, "maybe", 0, 500000);
     world_cut(&w, 0, 1);
     world_pass(&w, 700000);
@@ -85,13 +71,13 @@ static void test_unknown(void)
     world_pass(&w, 300000);
     call_ok(&w, 1, M_TITLE, "surely", 0);
     check(shows(0, "db.title", "surely"));
-    close_all();
+    world_end(&w);
 }
 
 /* A mirror that restarts numbers its calls anew: none is taken for one of its earlier life. */
 static void test_new_life(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     uint64_t old = call_text(&w, 1, M_TAKE, "", 0, 60000000);
     world_settle(&w);
     check(status_number(&w, 0, "waiting") == 1);
@@ -103,14 +89,14 @@ static void test_new_life(void)
     call_ok(&w, 1, M_TICKET, "ticket", 0);
     world_pass(&w, 300000);
     check(!w.answers[old].done && shows(0, "db.tickets", "ticket")); /* nobody waits for it any more */
-    close_all();
+    world_end(&w);
 }
 
 /* ------------------------------------------------------------------ replicas and causality */
 
 static void test_stale(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     call_ok(&w, 0, M_RATE, "", 8);
     world_pass(&w, 300000);
     uint64_t requests = status_number(&w, 1, "shipped");
@@ -128,14 +114,14 @@ static void test_stale(void)
     world_link(&w, 0, 1);
     world_settle(&w);
     check(call_ok(&w, 1, M_GET_RATE, "", 0)->n == 9);
-    close_all();
+    world_end(&w);
 }
 
 /* shop1 acts on what hq did; shop2 hears of shop1 first, and must wait for hq's part. */
 static void test_causal(void)
 {
     for (unsigned chunk = 0; chunk < 4; chunk++) {
-        open_all(3);
+        world_begin(&w, 3);
         w.chunk = chunk;
         wire *slow = world_wire(&w, 0, 2);
         slow->lag[slow->ends[0] == 2 ? 0 : 1] = SIZE_MAX;
@@ -155,7 +141,7 @@ static void test_causal(void)
         check(w.answers[call].done && w.answers[call].outcome == GLAS_COMMITTED);
         check(shows(2, "db.visits", "{\"key\":\"effect\",\"value\":5}") && shows(2, "db.visits", "{\"key\":\"cause\",\"value\":5}"));
         check(w.nodes[0].closes + w.nodes[1].closes + w.nodes[2].closes == 0);
-        close_all();
+        world_end(&w);
     }
 }
 
@@ -169,7 +155,7 @@ static void refused(const char *why)
         fprintf(stderr, "wanted: %s\n0: %s\n1: %s\n", why, w.nodes[0].log, w.nodes[1].log);
     check(strstr(w.nodes[0].log, why) != NULL && strstr(w.nodes[1].log, why) != NULL);
     check(world_wire(&w, 0, 1) == NULL && strstr(w.nodes[0].log, "linked to") == NULL);
-    close_all();
+    world_end(&w);
 }
 
 static void open_two_apps(const glas_app *second)
@@ -205,7 +191,7 @@ static void test_lost_stores(void)
 {
     for (int wrote = 0; wrote < 2; wrote++)
         for (int dialled = 0; dialled < 2; dialled++) {
-            open_all(2);
+            world_begin(&w, 2);
             if (wrote) call_ok(&w, 1, M_EARN, "", 1);
             world_pass(&w, 300000);
             node_stop(&w, 1);
@@ -218,14 +204,14 @@ static void test_lost_stores(void)
             check(strstr(w.nodes[0].log, "lost") != NULL || strstr(w.nodes[0].log, "older run") != NULL);
             check(world_wire(&w, 0, 1) == NULL && strstr(w.nodes[0].log, "linked to") == NULL);
             call_ok(&w, 0, M_EARN, "", 1);
-            close_all();
+            world_end(&w);
         }
 }
 
 /* A copy of a store, run beside the original, is found out by its earlier run, or by what it does not know. */
 static void test_forked(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     call_ok(&w, 1, M_EARN, "", 1);
     world_pass(&w, 300000);
     buffer copy = {0};
@@ -250,7 +236,7 @@ static void test_forked(void)
 static void test_dials(void)
 {
     for (unsigned chunk = 0; chunk < 40; chunk += 3) { /* each dials the other, and once more, in every interleaving of pieces */
-        open_all(2);
+        world_begin(&w, 2);
         world_cut(&w, 0, 1);
         w.chunk = chunk;
         for (int i = 0; i < 5; i++) call_ok(&w, 1, M_EARN, "", 1), call_ok(&w, 0, M_EARN, "", 1);
@@ -265,18 +251,18 @@ static void test_dials(void)
         world_pass(&w, 300000);
         for (int k = 0; k < 2; k++) check(shows(k, "db.revenue", "\"value\":15"));
         check(shows(0, "db.voucher", "\"value\":10"));
-        close_all();
+        world_end(&w);
     }
 }
 
 static void test_silence(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     wire *it = world_wire(&w, 0, 1);
     it->lag[0] = it->lag[1] = SIZE_MAX;
     world_pass(&w, 6000000);
     check(strstr(w.nodes[0].log, "not a byte came") != NULL && strstr(w.nodes[1].log, "not a byte came") != NULL);
-    close_all();
+    world_end(&w);
 }
 
 static void strangers_say(int32_t kind, uint32_t stranger, const char *p, size_t n)
@@ -310,7 +296,7 @@ static void test_never_introduced(void)
     world_link_all(&w);
     world_pass(&w, 300000);
     check(strstr(w.nodes[0].log, "linked to shop1") != NULL);
-    close_all();
+    world_end(&w);
 }
 
 /* ------------------------------------------------------------------ a full log */
@@ -339,7 +325,7 @@ static void test_full_log(void)
     char part[60];
     snprintf(part, sizeof part, "\"value\":%lld}", (long long)earned + 1);
     check(shows(0, "db.revenue", part) && shows(1, "db.revenue", part));
-    close_all();
+    world_end(&w);
 }
 
 /* ------------------------------------------------------------------ random faults */
@@ -472,7 +458,7 @@ static void test_random_faults(void)
         for (int i = 0; i < ITEMS; i++) committed += tasks[i].call != UINT64_MAX && w.answers[tasks[i].call].done && w.answers[tasks[i].call].outcome == GLAS_COMMITTED;
         for (int i = 0; i < 3; i++) starts += w.nodes[i].incarnations;
         check_all(tasks);
-        close_all();
+        world_end(&w);
     }
     check(committed > 1000 && starts > 200); /* it was no idle run */
 }

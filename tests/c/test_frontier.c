@@ -125,10 +125,7 @@ static void test_an_early_answer(void)
 /* hq's entries rest on one of shop2 that shop1 has not got: shop1 takes none of them, and says whom it waits for. */
 static void test_waits_for_a_third(void)
 {
-    world_open(&w, 3);
-    for (int i = 0; i < 3; i++) node_start(&w, i);
-    world_link_all(&w);
-    world_pass(&w, 300000);
+    world_begin(&w, 3);
     wire *slow = world_wire(&w, 1, 2);
     slow->lag[slow->ends[0] == 1 ? 0 : 1] = SIZE_MAX;
     call_ok(&w, 2, M_NOTE, "last sale of shop2", 0);

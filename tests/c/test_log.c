@@ -5,14 +5,6 @@
 
 static world w;
 
-static void open_all(int count)
-{
-    world_open(&w, count);
-    for (int i = 0; i < count; i++) node_start(&w, i);
-    world_link_all(&w);
-    world_pass(&w, 300000);
-}
-
 static void close_all(void)
 {
     for (int i = 0; i < w.count; i++) check(w.nodes[i].closes == 0);
@@ -119,7 +111,7 @@ static void test_bounded(void)
 /* A run of entries grows while part of it is on its way, acknowledged, or in a snapshot. */
 static void test_parts_of_runs(void)
 {
-    open_all(3);
+    world_begin(&w, 3);
     for (int i = 0; i < 40; i++) {
         wire *slow = world_wire(&w, 1, 2);
         if (slow != NULL) slow->lag[slow->ends[0] == 1 ? 0 : 1] = i % 3 == 0 ? SIZE_MAX : 0; /* acknowledgements of shop2 */
@@ -141,7 +133,7 @@ static void test_parts_of_runs(void)
 static void test_causes_wait(void)
 {
     for (int way = 0; way < 4; way++) {
-        open_all(3);
+        world_begin(&w, 3);
         wire *slow = world_wire(&w, 0, 2);
         slow->lag[slow->ends[0] == 2 ? 0 : 1] = SIZE_MAX;
         call_ok(&w, 0, M_VISIT, "cause", 1);
@@ -169,7 +161,7 @@ static void test_taken_back(void)
     int failures = 0;
     memset(key, 'k', sizeof key - 1);
     memcpy(key, "shop1/", 6);
-    open_all(2);
+    world_begin(&w, 2);
     world_cut(&w, 0, 1);
     for (int64_t fail = 0; fail < 40; fail++) {
         restart(1); /* so that what the journal is written to has to grow */
@@ -241,7 +233,7 @@ static void test_restart_remembers(void)
 static void test_only_what_is_on_disk(void)
 {
     uint64_t last, before;
-    open_all(2);
+    world_begin(&w, 2);
     count_acked(1, &before);
     w.nodes[0].lazy = true;
     for (int i = 0; i < 300; i++) call_ok(&w, 1, M_EARN, "", 1);
@@ -262,7 +254,7 @@ static void test_only_what_is_on_disk(void)
 static void test_only_what_was_heard(void)
 {
     uint64_t last;
-    open_all(2);
+    world_begin(&w, 2);
     wire *slow = world_wire(&w, 0, 1);
     int end = slow->ends[0] == 1 ? 0 : 1;
     slow->lag[end] = SIZE_MAX;
@@ -290,7 +282,7 @@ static void put_record(node *it, uint8_t number)
 /* A record can only be of entries that there are, and then cuts no more than it says. */
 static void test_records(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     world_cut(&w, 0, 1);
     for (int i = 0; i < 5; i++) call_ok(&w, 1, M_EARN, "", 1), call_ok(&w, 1, M_STOCK, "shop1/tea", i), call_ok(&w, 1, M_STOCK, "shop1/tea", i);
     check(status_number(&w, 1, "log_entries") == 15);

@@ -12,10 +12,7 @@ static void close_all(void)
 /* Two mirrors that have done a bit of everything. */
 static void busy_world(void)
 {
-    world_open(&w, 2);
-    for (int i = 0; i < 2; i++) node_start(&w, i);
-    world_link_all(&w);
-    world_pass(&w, 300000);
+    world_begin(&w, 2);
     call_ok(&w, 0, M_TITLE, "title", 0);
     call_ok(&w, 1, M_STOCK, "shop1/tea", 5);
     call_ok(&w, 0, M_SELL, "shop1/tea", 2); /* shipped */
@@ -209,10 +206,7 @@ static void test_wrong_snapshots(void)
 /* A journal names mirrors by their place in the roster, so it says of which roster it is. */
 static void test_journal_of_another_roster(void)
 {
-    world_open(&w, 2);
-    for (int i = 0; i < 2; i++) node_start(&w, i);
-    world_link_all(&w);
-    world_pass(&w, 300000);
+    world_begin(&w, 2);
     call_ok(&w, 1, M_EARN, "", 1);
     for (int i = 0; i < 2; i++) node_stop(&w, i);
     check(w.nodes[0].snapshot.n == 0);

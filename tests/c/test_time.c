@@ -14,10 +14,7 @@ static void set_back(void)
 /* A replica is at most as old as the program allows, whatever the clock of its mirror does. */
 static void test_clock_set_back(void)
 {
-    world_open(&w, 2);
-    for (int i = 0; i < 2; i++) node_start(&w, i);
-    world_link_all(&w);
-    world_pass(&w, 300000);
+    world_begin(&w, 2);
     call_ok(&w, 0, M_RATE, "", 8);
     world_pass(&w, 600000);
     check(call_now(&w, 1, M_GET_RATE, "", 0)->outcome == GLAS_COMMITTED);

@@ -3,20 +3,6 @@
 
 static world w;
 
-static void open_all(int count)
-{
-    world_open(&w, count);
-    for (int i = 0; i < count; i++) node_start(&w, i);
-    world_link_all(&w);
-    world_pass(&w, 300000);
-}
-
-static void close_all(void)
-{
-    world_close(&w);
-    check_no_leak(&w);
-}
-
 static bool has(int index, const char *what, const char *part)
 {
     bool found = strstr(node_inspect(&w, index, what), part) != NULL;
@@ -26,7 +12,7 @@ static bool has(int index, const char *what, const char *part)
 
 static void test_values_change(void)
 {
-    open_all(1);
+    world_begin(&w, 1);
     call_ok(&w, 0, M_TITLE, "one", 0);
     call_ok(&w, 0, M_TITLE, "a longer title", 0);
     check(strcmp(call_ok(&w, 0, M_GET_TITLE, "", 0)->text, "a longer title") == 0);
@@ -41,13 +27,13 @@ static void test_values_change(void)
     check( has(0, "state db.booked", "{\"key\":\"nowhere/tea\",\"value\":1"));
     call_ok(&w, 0, M_CHURN, "y", 1000);
     check(has(0, "state db.visits", "{\"key\":\"y\",\"value\":-500}") && has(0, "status", "\"value\":3"));
-    close_all();
+    world_end(&w);
 }
 
 /* Whatever was done before the mark's undo, or before a failure, is as if it had never been. */
 static void test_undo(void)
 {
-    open_all(1);
+    world_begin(&w, 1);
     call_ok(&w, 0, M_TITLE, "title", 0);
     call_ok(&w, 0, M_STOCK, "a", 1);
     call_ok(&w, 0, M_TICKET, "first", 0);
@@ -75,7 +61,7 @@ static void test_undo(void)
     char *again = node_dump(&w, 0);
     check(strcmp(kept, again) == 0);
     free(before), free(kept), free(again);
-    close_all();
+    world_end(&w);
 }
 
 static void aborts(uint32_t method, const char *text, int64_t n, const char *message)
@@ -92,7 +78,7 @@ static void aborts(uint32_t method, const char *text, int64_t n, const char *mes
 
 static void test_errors(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     call_ok(&w, 0, M_TICKET, "ticket", 0);
     aborts(M_OVERFLOW, "x", 2, "tiny:17: Int overflow: 9223372036854775807 * 2 does not fit in 64 bits");
     aborts(M_OVERFLOW, "x", 0, "tiny:16: division by zero");
@@ -108,7 +94,7 @@ static void test_errors(void)
     call_ok(&w, 0, M_SUMS, "", 0);
     aborts(M_GAIN, "", INT64_MAX, "tiny:5: Int overflow: the rights do not fit");
     call_ok(&w, 0, M_TITLE, "still alive", 0);
-    close_all();
+    world_end(&w);
 }
 
 /* What other mirrors could never be sent is refused where it would begin. */
@@ -138,7 +124,7 @@ static void test_oversized(void)
     call_ok(&w, 1, M_GET_TITLE, "", 0);
     check(w.nodes[0].closes == 0 && w.nodes[1].closes == 0);
     free(long_text);
-    close_all();
+    world_end(&w);
     world_open(&w, 2); /* larger than the log: never, rather than later */
     w.nodes[1].config.max_log = 3000;
     for (int i = 0; i < 2; i++) node_start(&w, i);
@@ -146,7 +132,7 @@ static void test_oversized(void)
     world_pass(&w, 300000);
     got = call_now(&w, 1, M_BIG, "", 4);
     check(got->reason == GLAS_WHY_ERROR && strstr(got->message, "too large: max_log") != NULL);
-    close_all();
+    world_end(&w);
 }
 
 static void test_out_of_memory(void)
@@ -174,12 +160,12 @@ static void test_out_of_memory(void)
     } while (got->outcome == GLAS_COMMITTED && rows < 3900);
     check(rows < 3900 && got->reason == GLAS_WHY_ERROR && strstr(got->message, "out of memory") != NULL);
     check(call_ok(&w, 0, M_GET_STOCK, "row 1", 0)->n == 1 && status_number(&w, 0, "rows") + 1 >= rows - 1);
-    close_all();
+    world_end(&w);
 }
 
 static void test_bounded(void)
 {
-    open_all(3);
+    world_begin(&w, 3);
     check(call_now(&w, 1, M_GAIN, "", -1)->reason == GLAS_WHY_FAILED); /* its rights are at the origin */
     call_ok(&w, 0, M_GAIN, "", -10);
     check(call_now(&w, 0, M_GAIN, "", -1)->reason == GLAS_WHY_FAILED);
@@ -205,13 +191,13 @@ static void test_bounded(void)
         free(other);
     }
     free(first);
-    close_all();
+    world_end(&w);
 }
 
 /* Increments that fit each where it is made, and do not fit together: no mirror loses any of them, and reading says so. */
 static void test_wide_sums(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     world_cut(&w, 0, 1);
     for (int k = 0; k < 2; k++) call_ok(&w, k, M_EARN, "", INT64_MAX - k);
     world_link(&w, 0, 1);
@@ -225,12 +211,12 @@ static void test_wide_sums(void)
     node_stop(&w, 1);
     node_start(&w, 1);
     check(has(1, "state db.revenue", "[{\"value\":18446744073709551613}]"));
-    close_all();
+    world_end(&w);
 }
 
 static void test_choose(void)
 {
-    open_all(2);
+    world_begin(&w, 2);
     call_ok(&w, 1, M_STOCK, "shop1/a", 2);
     call_ok(&w, 1, M_STOCK, "shop1/b", 2);
     call_ok(&w, 1, M_STOCK, "shop1/c", 2);
@@ -246,7 +232,7 @@ static void test_choose(void)
     check(w.answers[waits].done && w.answers[waits].n == 6);
     /* all rows: those of shop1, and those whose key names no shop, which live at the origin */
     check(call_now(&w, 0, M_TOTAL, "", 0)->reason == GLAS_WHY_REFUSED && strstr(call_now(&w, 0, M_TOTAL, "", 0)->message, "units of several") != NULL);
-    close_all();
+    world_end(&w);
 }
 
 int main(void)
