@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import platform
 import secrets
 import time
 from collections import deque
@@ -597,6 +598,7 @@ class Node:
         sizes = self._store.sizes()
         return {
             "mirror": self.settings.mirror,
+            "processor": platform.machine(),
             "uptime_s": round(time.time() - self.started_at, 3),
             "durable": self.durable,
             "disk_works": self.disk_works,

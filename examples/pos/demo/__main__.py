@@ -139,8 +139,11 @@ def _open(screen: Screen, fleet: fleets.Fleet, watch: Watch, second: fleets.Seco
     begun = time.monotonic()
     with screen.doing("starting; Python takes some seconds under qemu" if second.emulated else "starting"):
         fleet.start(list(fleet.mirrors))
+    looks = {name: mirror.ask("GET", "/sys/status").json for name, mirror in fleet.mirrors.items()}
     screen.promise(
-        f"three mirrors are ready; {fleets.FAR} runs the {second.processor} bundle ({second.note})", True
+        f"three mirrors are ready; {fleets.FAR} runs the {second.processor} bundle ({second.note})",
+        all(look["host"]["processor"] == fleet.processors[name] for name, look in looks.items()),
+        looks,
     )
     watch.start()
     screen.eventually(
