@@ -53,7 +53,7 @@ setup(
         "setuptools>=68",
         "rich>=13,<16",
         "click>=8.1,<9",
-        "uvicorn>=0.30,<1",
+        "uvicorn>=0.54,<0.55",  # closely: glasrt/http_wire.py extends its protocols
         "httptools>=0.6,<1",
         "h11>=0.14,<1",
         "uvloop>=0.19,<1; sys_platform != 'win32' and platform_python_implementation == 'CPython'",
