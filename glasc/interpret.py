@@ -133,12 +133,12 @@ class Machine:
         return self.call(name)
 
     def ready_steps(self) -> list[str]:
-        """The steps that could commit something new now; nothing is changed."""
+        """The steps that could commit something new now (log lines are nothing new); nothing is changed."""
         found = []
         for method in self.program.methods:
             if method.kind == "step":
                 saved, chosen = self._saved(), dict(self._found)
-                if self.run_step(method.name).kind == "committed" and self._saved() != saved:
+                if self.run_step(method.name).kind == "committed" and self._state != saved[0]:
                     found.append(method.name)
                 self._restore(saved)
                 self._found = chosen
