@@ -4,7 +4,7 @@ Takes the tree that infer_types made and leaves it as it is. Afterwards every wa
 is declared, no code is unreachable, no alternative stands behind what cannot fail, invariants only read, and
 nothing changes the rows that a loop goes over. Failing is what `else` and `try` catch; errors (overflow,
 `assert`, `error`) are not, nor is waiting, but that `else` directly behind the read of a queue sees that it
-is empty (semantics.md 3.4).
+is empty (docs/consistency.md 7).
 """
 
 from __future__ import annotations

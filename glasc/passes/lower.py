@@ -320,7 +320,7 @@ class _Lowering:
         return result
 
     def _else(self, expr: syntax.Else, name: str | None) -> ir.Expr:
-        """`a else b`; `else` directly behind a queue read also catches its wait (semantics.md, 3.4)."""
+        """`a else b`; `else` directly behind a queue read also catches its wait (docs/consistency.md 7)."""
         kind = _type(expr)
         result = None if kind in (UNIT, NEVER) else self._fresh(name, kind)
         if result is not None:

@@ -1,4 +1,4 @@
-"""Warnings: what is allowed and probably not meant. A hint may be ignored (semantics.md 2), but not in
+"""Warnings: what is allowed and probably not meant. A hint may be ignored (docs/language.md), but not in
 silence.
 
 Takes a program that has passed all checks; changes nothing.

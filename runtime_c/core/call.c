@@ -176,7 +176,7 @@ static void rpc_body(glas_core *core, const glas_type *type, const void *result,
 void glas_reply_result(glas_core *core, const glas_call *call, const void *result, glas_reply *reply)
 {
     const glas_method_info *method = &core->app->methods[call->method];
-    /* Semantics 3.6: what was read may not be on disk yet either, so every result waits for all that is in the journal now. */
+    /* docs/consistency.md 5: what was read may not be on disk yet either, so every result waits for all that is in the journal now. */
     *reply = (glas_reply){.call = call->id, .barrier = core->journal_end, .outcome = GLAS_COMMITTED, .status = 200, .result = result};
     if (call->form == GLAS_AS_RPC) rpc_body(core, method->result, result, reply);
     if (method->kind != GLAS_HTTP_METHOD || call->form != GLAS_AS_HTTP) return;
@@ -220,7 +220,7 @@ static glas_end after(glas_core *core, const glas_call *call, glas_status status
     case GLAS_OK: break;
     case GLAS_FAIL:
         core->txn.message = GLAS_T("the method failed");
-        if (method->kind == GLAS_HTTP_METHOD) return GLAS_WAITS; /* glas.md: one that aborts is retried until it times out */
+        if (method->kind == GLAS_HTTP_METHOD) return GLAS_WAITS; /* one that aborts is retried until it times out */
         return ended(core, call, GLAS_WHY_FAILED, core->txn.message, reply);
     case GLAS_WAIT: return GLAS_WAITS;
     case GLAS_MISS: return GLAS_MISSED;

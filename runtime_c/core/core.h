@@ -2,7 +2,7 @@
  *
  * Order, lowest first (a file uses only what stands above it here): mem wire json value table queue | txn state | entry | outbox log
  * journal snapshot | call frame hello link ship sched http inspect | core. The few calls upwards are listed in tests/test_tidy.py.
- * Vocabulary: semantics.md section 1.
+ * Vocabulary: docs/consistency.md.
  */
 #ifndef GLAS_CORE_INTERNAL_H
 #define GLAS_CORE_INTERNAL_H

@@ -1,6 +1,6 @@
 /* The form of an entry: its method's number, which of the method's effects there are, then those, in the plan's order.
  *
- * Semantics 5: order and presence are fixed by the app's tables; no names, no types, no counts where the plan knows them. Times in
+ * ARCHITECTURE.md, the protocol: order and presence are fixed by the app's tables; no names, no types, no counts where the plan knows them. Times in
  * values are distances from the entry's time, which reader and writer have as base. Knows no log and no link.
  */
 #include "core.h"
@@ -62,7 +62,7 @@ static void put_delta(const glas_core *core, glas_writer *writer, const glas_cha
     glas_put_int(writer, delta);
 }
 
-/* Increments of one row that follow each other are summed (semantics 5). Returns the number of sums; writes them where asked. */
+/* Increments of one row that follow each other are summed (ARCHITECTURE.md, the protocol). Returns the number of sums; writes them where asked. */
 static uint64_t put_deltas(const glas_core *core, glas_writer *writer, const glas_effect *effect, bool write)
 {
     const glas_txn *txn = &core->txn;

@@ -38,7 +38,7 @@ static bool take_hello_head(glas_reader *reader, hello *it)
            glas_take_uint(reader, UINT64_MAX, &it->incarnation);
 }
 
-/* A stranger, another app or another version gets a clear refusal (semantics 5). Returns the number of parts of the reason, 0 for none. */
+/* A stranger, another app or another version gets a clear refusal (ARCHITECTURE.md, the protocol). Returns the number of parts of the reason, 0 for none. */
 static size_t why_not(const glas_core *core, const glas_link *link, const hello *it, glas_text *parts)
 {
     glas_text mine = glas_cstring(core->app->name), version = glas_cstring(core->app->version);

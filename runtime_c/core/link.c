@@ -2,7 +2,7 @@
  *
  * A frame is its length (4 bytes, of what follows), its kind, its body. A stream is taken strictly in order: a frame whose causes have not
  * been applied stays where it is, and what is behind it waits too. Since causality has no cycles, the streams cannot wait for each
- * other. Any bytes either decode or close the link with the offset named (semantics 5).
+ * other. Any bytes either decode or close the link with the offset named (ARCHITECTURE.md, the protocol).
  */
 #include "core.h"
 
@@ -143,7 +143,7 @@ static bool has_causes(const glas_core *core)
     return false;
 }
 
-/* Entries without a part for the receiver, folded (semantics 5). */
+/* Entries without a part for the receiver, folded (ARCHITECTURE.md, the protocol). */
 typedef struct run {
     uint64_t count;
     int64_t time;
@@ -243,7 +243,7 @@ static void growth_of_causes(glas_core *core, const glas_link *link)
     for (uint32_t i = 0; i < core->mirrors; i++) core->run[i] = core->vector[i] - core->peers[link->peer].causes[i];
 }
 
-/* Applies one entry as a transaction of its own: all of its effects become visible together (semantics 3.2), or none. */
+/* Applies one entry as a transaction of its own: all of its effects become visible together (docs/consistency.md 2), or none. */
 static glas_applied apply_entry(glas_core *core, glas_link *link, glas_reader *reader, const incoming *it)
 {
     bool needed;

@@ -1,6 +1,6 @@
 /* This mirror's own log, what is known of others' logs, and causality between them. Knows no disk and no link.
  *
- * Semantics 3.2: an entry is applied after its causes. An entry's causes are sent as the growth of its mirror's frontier since that
+ * docs/consistency.md 2: an entry is applied after its causes. An entry's causes are sent as the growth of its mirror's frontier since that
  * mirror's entry before, so both ends keep a running vector for each log.
  */
 #include "core.h"
@@ -184,7 +184,7 @@ bool glas_log_append(glas_core *core, const uint8_t *bytes, size_t n, int64_t ti
     return true;
 }
 
-/* Semantics 5: nothing of it is ever sent, but how many they are. So they can be as many as they like while a mirror is away. */
+/* ARCHITECTURE.md, the protocol: nothing of it is ever sent, but how many they are. So they can be as many as they like while a mirror is away. */
 bool glas_log_append_run(glas_core *core, uint64_t count, int64_t time)
 {
     glas_own_log *log = &core->log;
@@ -238,7 +238,7 @@ uint64_t glas_log_acked_by_all(const glas_core *core)
     return all;
 }
 
-/* Semantics 4: the log is cut where every mirror has applied it. */
+/* ARCHITECTURE.md, the core: the log is cut where every mirror has applied it. */
 void glas_log_acked(glas_core *core, uint32_t peer, uint64_t number)
 {
     if (number <= core->peers[peer].acked) return;

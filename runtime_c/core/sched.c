@@ -1,7 +1,7 @@
 /* Calls that come, wait and end; steps and their fair turns; `start`. Knows no frame.
  *
  * Waiting costs nothing: a step that failed, waits or wrote nothing sleeps until something that it reads changes. A call that waits is
- * retried likewise until its time is over (glas.md: long polling is free).
+ * retried likewise until its time is over (so long polling is free).
  */
 #include "core.h"
 
@@ -124,7 +124,7 @@ static bool wait_here(glas_core *core, const glas_call *call, glas_reply *reply)
     return true;
 }
 
-/* Semantics 3.7: what misses a unit beyond a cut is refused, with the names of the unit and the mirror. */
+/* docs/consistency.md 6: what misses a unit beyond a cut is refused, with the names of the unit and the mirror. */
 static void refuse(glas_core *core, const glas_call *call, glas_reply *reply, glas_text why)
 {
     glas_text parts[] = {core->txn.message, why};
@@ -235,7 +235,7 @@ static void sleep_step(glas_core *core, glas_step_state *step)
     step->again = core->txn.read_clock || core->txn.no_memory ? core->clock + LOOK_AGAIN : GLAS_NEVER;
 }
 
-/* Semantics 3.4 and glas.md: a clock is something that a transaction reads, so what waits for it must not sleep for ever. */
+/* docs/consistency.md 7: a clock is something that a transaction reads, so what waits for it must not sleep for ever. */
 static void wake_on_time(glas_core *core, int64_t *wake)
 {
     for (uint32_t i = 0; i < core->step_count; i++) {

@@ -2,7 +2,7 @@
  *
  * A request is kept until its reply comes or its time is over, and sent again on every new link to that mirror. The carrier keeps what a
  * committed one came to until the sender says that it has it: by a DONE, or by naming all calls that are still open. Requests and replies
- * carry the sender's frontier, and are taken only when that much is applied here (semantics 3.3).
+ * carry the sender's frontier, and are taken only when that much is applied here (docs/consistency.md 3).
  *
  * Nothing is written to a link at once: the pump takes from what waits as much as the link has room for, and goes on when a pong says
  * that it has arrived. So no number of waiting calls overflows a link.

@@ -67,7 +67,7 @@ uint32_t glas_owner(const glas_core *core, uint32_t number, const void *key)
     if ((self->places & place) && glas_text_equal(self->name, name)) return core->self;
     for (uint32_t i = 0; i < core->mirrors; i++)
         if ((core->peers[i].places & place) && glas_text_equal(core->peers[i].name, name)) return i;
-    return core->config.origin; /* semantics 2: a key that names no mirror lives at the origin */
+    return core->config.origin; /* docs/language.md: a key that names no mirror lives at the origin */
 }
 
 /* ------------------------------------------------------------------ missing a unit */
@@ -253,7 +253,7 @@ bool glas_bounded_apply(glas_txn *txn, uint32_t number, const void *key, uint32_
     return true;
 }
 
-/* Semantics 2: rights are used where they were made; too few of them here is a failure, not an error. */
+/* docs/consistency.md 4: rights are used where they were made; too few of them here is a failure, not an error. */
 glas_status glas_bounded_add(glas_txn *txn, uint32_t number, const void *key, int64_t delta, glas_where where)
 {
     bool enough;
@@ -320,7 +320,7 @@ static void sort_rows(const glas_table *table, uint32_t *order, uint32_t count)
     }
 }
 
-/* Semantics 3.4: iterating a whole dict is exact, and so needs all its rows. */
+/* docs/consistency.md 7: iterating a whole dict is exact, and so needs all its rows. */
 static glas_status needs_all_rows(glas_txn *txn, uint32_t number)
 {
     const glas_core *core = txn->core;

@@ -1,6 +1,6 @@
 /* The running transaction: its changes, undo, texts, messages. Knows no log and no link.
  *
- * Semantics 4: one transaction at a time. A change is made in place and noted; undo walks the notes backwards. Old values are dropped
+ * ARCHITECTURE.md, the core: one transaction at a time. A change is made in place and noted; undo walks the notes backwards. Old values are dropped
  * only by the next begin, so texts borrowed from them stay good until the reply has been taken.
  */
 #include "core.h"

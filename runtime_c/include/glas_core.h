@@ -5,7 +5,7 @@
  * same inputs give the same outputs.
  *
  * The durability barrier is data: an output names the journal position that must be on disk before it may leave; the
- * driver holds it back until then (semantics: "acknowledged is durable").
+ * driver holds it back until then (docs/consistency.md 5).
  */
 #ifndef GLAS_CORE_H
 #define GLAS_CORE_H
