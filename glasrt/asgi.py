@@ -206,9 +206,9 @@ def _is_own(host: bytes, configured: str) -> bool:
     own site, and the header is all that tells.
     """
     name, sign, port = host.decode("latin-1").lower().rpartition(":")
-    if not sign or not port.isdigit():
+    if not sign or not (port.isdigit() or port == ""):
         name = host.decode("latin-1").lower()
-    name = name.removeprefix("[").removesuffix("]")
+    name = name.removeprefix("[").removesuffix("]").removesuffix(".")
     return name == configured or is_loopback(name)
 
 

@@ -22,6 +22,7 @@ _REFUSED = (
     b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
 )
 _TOO_SLOW = (b"408 Request Timeout", b"timeout", b"the request did not come in time")
+_STOPPING = (b"503 Service Unavailable", b"busy", b"this mirror is stopping")
 _TOO_LARGE = (b"431 Request Header Fields Too Large", b"bad_input", b"the head of a request may have 64 KiB")
 
 
@@ -76,6 +77,7 @@ class _Wire:
     timeout_keep_alive: float
     timeout_keep_alive_task: asyncio.TimerHandle | None
     timeout_keep_alive_handler: Any
+    _unset_keepalive_if_required: Any
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A new connection. One on which nothing comes ends as one on which nothing more comes."""
@@ -95,6 +97,14 @@ class _Wire:
         """The client says no more, and the loop closes the transport next: what was answered still goes."""
         self._one_write.flush()
         super().eof_received()  # type: ignore[misc]
+
+    def shutdown(self) -> None:
+        """The mirror stops. Half a request is not waited for: nothing of it has happened."""
+        half = self._half_timer is not None and self._stage() in (_Stage.HEAD, _Stage.BODY)
+        if half and not self._is_behind():
+            self._refuse(_STOPPING)
+        else:
+            super().shutdown()  # type: ignore[misc]
 
     def _expect_a_request(self) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(
@@ -134,6 +144,7 @@ class _Wire:
         newest = self._newest()
         if self._half_timer is None or newest is not self._half:
             self._stop_timer()
+            self._unset_keepalive_if_required()
             self._half, self._head_size = newest, 0
             self._half_timer = self.loop.call_later(_WHOLE_WITHIN, self._too_slow)
         elif stage is _Stage.HEAD:

@@ -32,19 +32,21 @@ class Log:
         self.style = style
         self.level = level
         self._stream = stream or sys.stderr
-        self._warned: dict[str, tuple[float, int]] = {}  # when last written, and how often kept back since
+        # by message and peer: when written last, and how often kept back since
+        self._warned: dict[tuple[str, Value], tuple[float, int]] = {}
 
     def event(self, level: int, message: str, **fields: Value) -> None:
         """Writes one line: time, level, mirror, message, fields in the order given."""
         if level < self.level:
             return
         if level == WARNING:
-            if self._kept_back(message):
+            about = (message, fields.get("peer"))
+            if self._kept_back(about):
                 return
-            again = self._warned[message][1]
+            again = self._warned[about][1]
             if again:
                 fields["times"] = again + 1
-            self._warned[message] = (time.monotonic(), 0)
+            self._warned[about] = (time.monotonic(), 0)
         name = _NAMES.get(level, str(level))
         at = (
             datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -60,14 +62,14 @@ class Log:
         except (OSError, ValueError):
             self.level = ERROR + 1
 
-    def _kept_back(self, message: str) -> bool:
+    def _kept_back(self, about: tuple[str, Value]) -> bool:
         """Whether the same warning was written just now: a mirror that is refused tries again for ever."""
         now = time.monotonic()
-        at, count = self._warned.get(message, (now - _ONCE_IN_S, 0))
+        at, count = self._warned.get(about, (now - _ONCE_IN_S, 0))
         kept = now - at < _ONCE_IN_S
-        if message not in self._warned and len(self._warned) >= _MAX_REMEMBERED:
+        if about not in self._warned and len(self._warned) >= _MAX_REMEMBERED:
             self._warned.clear()
-        self._warned[message] = (at, count + kept)
+        self._warned[about] = (at, count + kept)
         return kept
 
     def info(self, message: str, **fields: Value) -> None:

@@ -122,6 +122,7 @@ class Node:
         self._waiting: dict[int, Waiting] = {}
         self._held: deque[_Held] = deque()
         self._late_handle: asyncio.TimerHandle | None = None
+        self._late_since = 0  # of the answer that it is for
         self._last_call = 0
         self._drain_planned = False
         self._stopping = False
@@ -281,8 +282,13 @@ class Node:
     ) -> None:
         """Keeps an answer until its barrier is on disk, but nobody waits longer than a call may."""
         self._held.append((barrier, since, future, what))
-        if self._late_handle is None:
-            self._late_handle = self._loop.call_later(self.settings.call_timeout_us / 1e6, self._settle_late)
+        if self._late_handle is not None and since >= self._late_since:
+            return
+        if self._late_handle is not None:
+            self._late_handle.cancel()
+        self._late_since = since
+        left = (since + self.settings.call_timeout_us - now_us()) / 1e6
+        self._late_handle = self._loop.call_later(max(left, _LOOK_AGAIN), self._settle_late)
 
     def _settle_late(self) -> None:
         """One timer: it looks again when the next one is due."""
@@ -299,6 +305,7 @@ class Node:
                 first = since if first is None else min(first, since)
         self._held = kept
         if first is not None:
+            self._late_since = first
             delay = max((first - due) / 1e6, _LOOK_AGAIN)
             self._late_handle = self._loop.call_later(delay, self._settle_late)
 
@@ -495,8 +502,7 @@ class Node:
             self._take(output)
 
     def _take_snapshot(self, output: Snapshot) -> None:
-        self._to_commit.append(output)
-        self._held_bytes += len(output.data)
+        self._to_commit.append(output)  # not counted as held back: no call waits for it
         self._since_snapshot = 0
         self._snapshot_at = self._snapshot_step = max(_SNAPSHOT_LEAST, 2 * len(output.data))
 
@@ -535,7 +541,7 @@ class Node:
             self._retry = _RETRY_LEAST
             self._log.info("the disk works again")
         self.durable = result
-        self._held_bytes -= sum(len(item.data) for item in items)
+        self._held_bytes -= sum(len(item.data) for item in items if isinstance(item, Journal))
         self._core.disk_done(self.durable, now_us())
         self._release_durable()
         self._soon()

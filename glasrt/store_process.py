@@ -17,6 +17,7 @@ import os
 import signal
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
@@ -32,7 +33,8 @@ _COMMIT = 3  # to the store: what came since the last one is a batch
 _DONE = 4  # from the store; number: the position that is on disk; then sizes
 _FAILED = 5  # from the store; number: 1 where it may pass; then a line for people
 _RECEIVE = 1 << 16
-_END_WITHIN = 30.0
+_END_WITHIN = 10.0
+_KILL_WITHIN = 1.0
 
 Done = Callable[[int | StoreError], None]
 """Told of each batch, in order: the position that is on disk now, or why nothing of the batch is."""
@@ -100,13 +102,12 @@ class StoreProcess:
 
     def commit(self, items: Sequence[Journal | Snapshot]) -> None:
         """Writes all of it in one transaction, as `Store.commit` does; `done` will be told."""
-        parts = []
-        for item in items:
-            kind = _SNAPSHOT if isinstance(item, Snapshot) else _JOURNAL
-            parts.append(_frame(kind, item.position, item.data))
-        parts.append(_frame(_COMMIT, 0, b""))
         waits = bool(self._unsent)
-        self._unsent += b"".join(parts)
+        for item in items:  # a snapshot may be large: no copy more than this one
+            kind = _SNAPSHOT if isinstance(item, Snapshot) else _JOURNAL
+            self._unsent += _HEAD.pack(kind, item.position, len(item.data))
+            self._unsent += item.data
+        self._unsent += _frame(_COMMIT, 0, b"")
         if not waits:
             self._send()
 
@@ -156,18 +157,34 @@ class StoreProcess:
     # ---------------------------------------------------------------- the end
 
     def close(self) -> None:
-        """Waits until what was committed is on disk and the process has ended. Closing twice does nothing."""
+        """Waits until what was committed is on disk and the process has ended, but not for ever: a disk may
+        hang. Closing twice does nothing.
+        """
         if self._socket.fileno() < 0:
             return
         self._detach()
         self._socket.settimeout(_END_WITHIN)
-        with contextlib.suppress(OSError):
+        try:
             self._socket.sendall(self._unsent)
             self._socket.shutdown(socket.SHUT_WR)
             while self._socket.recv(_RECEIVE):
                 pass
+        except TimeoutError:  # what it has not done yet, nobody was told of
+            self._kill()
+        except OSError:
+            pass
         self._socket.close()
         self._reap()
+
+    def _kill(self) -> None:
+        """Ends the process; one that hangs in the kernel is left to whoever inherits it."""
+        os.kill(self._pid, signal.SIGKILL)
+        late = time.monotonic() + _KILL_WITHIN
+        while time.monotonic() < late:
+            if os.waitpid(self._pid, os.WNOHANG)[0] != 0:
+                break
+            time.sleep(0.02)
+        self._pid = 0
 
     def _detach(self) -> None:
         if self._loop is not None:

@@ -42,7 +42,9 @@ def test_repeated_warnings(monkeypatch: pytest.MonkeyPatch) -> None:
         log.warning("other")
         log.info("same")
     assert lines(stream) == ["warning hq: refused", "warning hq: other", *["info hq: same"] * 3]
+    log.warning("refused", peer="shop1")
+    assert lines(stream)[5:] == ["warning hq: refused peer=shop1"]
     now += 61
     log.warning("refused")
     log.warning("refused")
-    assert lines(stream)[5:] == ["warning hq: refused times=3"]
+    assert lines(stream)[6:] == ["warning hq: refused times=3"]

@@ -15,6 +15,7 @@ from glasc import build, driver, targets
 from glasc.source import Source
 from glasrt.bundle import unpack
 from glasrt.core import Core, Roster, RosterMirror, Wake
+from glasrt.errors import BadArgument, GlasError
 
 
 @pytest.fixture
@@ -65,6 +66,29 @@ def test_a_transaction_may_read_what_it_wrote(compiled: Compile, tmp_path: Path)
     with module.Mirror(store=store) as mirror:
         assert mirror.inspect("state db.todo") == todo == [31]
         assert mirror.inspect("state db.done")[0]["value"] == 57
+
+
+def test_values_that_call_the_mirror_while_they_are_shown(compiled: Compile) -> None:
+    """The message about an argument that does not fit shows it, which may run anybody's code. A call from
+    there was let in, and left the mirror believing that an interrupted call had been settled.
+    """
+    module = compiled(WORK_LIST.replace("app worklist", "app shown"))
+    nested: list[BaseException] = []
+
+    class Evil:
+        def __repr__(self) -> str:
+            try:
+                mirror.add(1)
+            except GlasError as error:
+                nested.append(error)
+            return "evil"
+
+    with module.Mirror() as mirror:
+        with pytest.raises(BadArgument, match="evil"):
+            mirror.add(Evil())
+        assert len(nested) >= 1
+        assert mirror.inspect("state db.todo") == []
+        assert mirror.add(5) == 5
 
 
 ALARM = """app alarm version "1.0"
