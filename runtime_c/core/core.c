@@ -376,6 +376,7 @@ static void note_wake(glas_core *core, const glas_input *input)
 {
     int64_t deadline = deadline_of(core, input);
     if (is_call(input) && core->calls_used > 0 && deadline < core->wake_at) core->wake_at = deadline;
+    if (core->calls_again < core->wake_at) core->wake_at = core->calls_again;
     if (input->kind == GLAS_IN_LINK_UP && core->clock + core->config.ping_us < core->wake_at) core->wake_at = core->clock + core->config.ping_us;
 }
 

@@ -23,6 +23,7 @@
 #define GLAS_NO_MIRROR UINT32_MAX
 #define GLAS_NEVER INT64_MAX
 #define GLAS_TIME_MOST (INT64_MAX / 8) /* clocks and waits are held within, so that sums of a few cannot overflow */
+#define GLAS_CALL_MOST (UINT64_MAX - 1) /* numbers of shipped calls; one more stands for "beyond all" */
 #define GLAS_MAX_MIRRORS 1000u
 /* A HELLO, or an item's causes, always fit in a link's buffer; one entry, request or reply has to fit in what glas_fits leaves. */
 #define GLAS_LEAST_LINK_BUFFER(mirrors) (4096u + 128u * (size_t)(mirrors))
@@ -134,9 +135,8 @@ typedef struct glas_session {
     uint64_t number;
     uint8_t *result;
     uint32_t n;
-    bool due;       /* asked for again: to be sent, once so many own entries have been */
-    bool open;      /* named as open, in a list of such that has not ended */
-    uint64_t after;
+    bool due;  /* asked for again: to be sent */
+    bool open; /* named as open, in a list of such that has not ended */
 } glas_session;
 
 /* ------------------------------------------------------------------ links */
@@ -185,7 +185,7 @@ typedef struct glas_call {
     glas_form form;
     uint32_t method, started_at, to;
     uint64_t id;       /* the driver's, or of a remote call the sender's number */
-    uint64_t number, after; /* where shipped */
+    uint64_t number; /* where shipped */
     uint64_t incarnation, lowest; /* of a remote call: its sender's, and the lowest number that the sender still waits for */
     int64_t deadline;
     void *args;

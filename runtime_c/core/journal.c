@@ -108,7 +108,7 @@ void glas_journal_fresh(glas_core *core, uint32_t from)
     if (peer->fresh_saved != INT64_MIN && peer->fresh - peer->fresh_saved < shortest / 64) return;
     size_t start = begin(core, RECORD_FRESH);
     glas_put_uint(&core->journal, from);
-    glas_put_int(&core->journal, peer->fresh);
+    glas_put_int(&core->journal, peer->fresh - core->lag);
     if (end(core, start)) peer->fresh_saved = peer->fresh;
 }
 
@@ -242,7 +242,7 @@ static glas_applied load_shipped(glas_core *core, glas_reader *reader)
     uint64_t incarnation, number, lowest, n;
     const uint8_t *result;
     if (!take_mirror(core, reader, &from) || !glas_take_uint(reader, UINT64_MAX, &incarnation)) return GLAS_APPLY_BAD;
-    if (!glas_take_uint(reader, UINT64_MAX, &number) || !glas_take_uint(reader, UINT64_MAX, &lowest)) return GLAS_APPLY_BAD;
+    if (!glas_take_uint(reader, GLAS_CALL_MOST, &number) || !glas_take_uint(reader, UINT64_MAX, &lowest)) return GLAS_APPLY_BAD;
     if (!glas_take_uint(reader, UINT32_MAX, &n) || !glas_take_bytes(reader, (size_t)n, &result)) return GLAS_APPLY_BAD;
     if (incarnation > core->peers[from].incarnation) {
         core->peers[from].incarnation = incarnation;

@@ -132,8 +132,10 @@ static bool prepare_entry(glas_core *core, const glas_link *link, const glas_own
 static bool may_send(const glas_core *core, const glas_link *link)
 {
     if (!link->used || !link->greeted || link->sent + 1 >= core->log.next) return false;
+    /* The other end keeps in its buffer what waits for its causes. */
+    uint64_t window = core->config.max_link_buffer / 2 < SEND_WINDOW ? core->config.max_link_buffer / 2 : SEND_WINDOW;
     uint64_t ahead = glas_log_end_of(&core->log, link->sent) - glas_log_end_of(&core->log, core->peers[link->peer].acked);
-    return ahead < SEND_WINDOW && link->out.n < core->config.max_link_buffer / 2;
+    return ahead < window && link->out.n < core->config.max_link_buffer / 2;
 }
 
 static bool has_causes(const glas_core *core)

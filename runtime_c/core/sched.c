@@ -214,7 +214,9 @@ static void end_overdue(glas_core *core, int64_t *wake)
         glas_call *call = &core->calls[i];
         glas_reply reply;
         if (!call->used) continue;
-        if (call->deadline > core->clock) {
+        bool over = call->deadline <= core->clock;
+        if (over && call->form == GLAS_REMOTE && !glas_may_answer(core, call->started_at)) continue; /* it ends once its answer has room */
+        if (!over) {
             if (call->deadline < *wake) *wake = call->deadline;
             continue;
         }

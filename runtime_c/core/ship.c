@@ -32,11 +32,10 @@ static bool has_room(const glas_core *core, const glas_link *link)
     return link->used && link->out.n < most / 2 && link->unheard < most / 4;
 }
 
-/* Have so many own entries been sent there? Nothing overtakes the entries that its frontier counts. */
-static bool has_sent(const glas_core *core, const glas_link *link, uint64_t entries)
-{
-    return link->sent >= entries && link->sent >= link->out_vector[core->self];
-}
+/* Have all own entries been sent there? Only then does a request or an answer stand where it is in causal order: its frontier may
+ * count an entry of a third mirror whose cause is an own entry, and what is behind the message would wait for that entry, which waits
+ * for what is behind the message (docs/consistency.md 3). */
+static bool has_sent_all(const glas_core *core, const glas_link *link) { return link->sent + 1 >= core->log.next; }
 
 /* This mirror's frontier, of its own entries those sent there, as growth since what was said before. */
 static void put_frontier(glas_core *core, glas_link *link)
@@ -100,7 +99,7 @@ static void put_requests(glas_core *core, glas_link *link)
         uint32_t n = find_unsent(core, link->peer, batch, &lowest);
         if (n == 0) link->unsent = 0; /* the others have ended meanwhile */
         for (uint32_t i = 0; i < n && has_room(core, link); i++) {
-            if (!has_sent(core, link, batch[i]->after)) return;
+            if (!has_sent_all(core, link)) return;
             batch[i]->unsent = false;
             link->unsent--;
             put_request(core, link, batch[i], lowest);
@@ -149,7 +148,6 @@ bool glas_ship(glas_core *core, glas_call *call, uint32_t to)
     call->to = to;
     call->number = ++core->call_serial;
     call->unsent = true;
-    call->after = core->log.next - 1; /* the carrier has then applied what this mirror has done before */
     core->calls_shipped++;
     trace_ship(core, call);
     glas_link_of(core, to)->unsent++;
@@ -178,7 +176,7 @@ typedef struct request {
 
 static glas_taken take_request_head(glas_core *core, glas_link *link, glas_reader *reader, request *it)
 {
-    if (!glas_take_uint(reader, UINT64_MAX, &it->number) || !glas_take_uint(reader, UINT64_MAX, &it->lowest)) return GLAS_REFUSED_FRAME;
+    if (!glas_take_uint(reader, GLAS_CALL_MOST, &it->number) || !glas_take_uint(reader, UINT64_MAX, &it->lowest)) return GLAS_REFUSED_FRAME;
     if (!glas_take_int(reader, &it->time)) return GLAS_REFUSED_FRAME;
     memcpy(core->vector, link->in_vector, core->mirrors * sizeof *core->vector);
     if (!glas_take_vector(core, reader, core->vector)) return GLAS_REFUSED_FRAME;
@@ -224,7 +222,7 @@ static void put_reply(glas_core *core, glas_link *link, uint64_t number, uint64_
     end_frame(core, link, begin);
 }
 
-/* Answers that wait are: number, own entries to be sent before, outcome, length of the rest, the rest. */
+/* Answers that wait are: number, outcome, length of the rest, the rest. */
 static void queue_answer(glas_core *core, glas_link *link, uint64_t number, int32_t outcome, const glas_writer *rest)
 {
     glas_writer *later = &link->later;
@@ -234,7 +232,6 @@ static void queue_answer(glas_core *core, glas_link *link, uint64_t number, int3
         link->later_at = 0;
     }
     glas_put_uint(later, number);
-    glas_put_uint(later, core->log.next - 1);
     glas_put_uint(later, (uint64_t)outcome);
     glas_put_uint(later, rest->n);
     glas_put_bytes(later, rest->p, rest->n);
@@ -246,12 +243,12 @@ static void put_answers(glas_core *core, glas_link *link)
 {
     while (has_room(core, link) && link->later_at < link->later.n) {
         glas_reader reader = glas_reader_over(link->later.p + link->later_at, link->later.n - link->later_at);
-        uint64_t number, after, outcome, n;
+        uint64_t number, outcome, n;
         const uint8_t *rest;
-        bool sound = glas_take_uint(&reader, UINT64_MAX, &number) && glas_take_uint(&reader, UINT64_MAX, &after) &&
-                     glas_take_uint(&reader, GLAS_ABORTED, &outcome) && glas_take_uint(&reader, SIZE_MAX, &n) && glas_take_bytes(&reader, (size_t)n, &rest);
+        bool sound = glas_take_uint(&reader, UINT64_MAX, &number) && glas_take_uint(&reader, GLAS_ABORTED, &outcome) &&
+                     glas_take_uint(&reader, SIZE_MAX, &n) && glas_take_bytes(&reader, (size_t)n, &rest);
         GLAS_ASSERT(sound);
-        if (!has_sent(core, link, after)) break;
+        if (!has_sent_all(core, link)) break;
         link->later_at += reader.at;
         put_reply(core, link, number, outcome, rest, (size_t)n);
     }
@@ -279,7 +276,7 @@ static void put_repeats(glas_core *core, glas_link *link)
     for (uint32_t i = 0; link->repeats && i < peer->done_count; i++) {
         glas_session *done = &peer->done[i];
         if (!done->due) continue;
-        if (has_room(core, link) && has_sent(core, link, done->after)) {
+        if (has_room(core, link) && has_sent_all(core, link)) {
             done->due = false;
             put_reply(core, link, done->number, GLAS_COMMITTED, done->result, done->n);
         } else left = true;
@@ -333,12 +330,12 @@ glas_taken glas_take_request(glas_core *core, glas_link *link, glas_reader *read
                       .incarnation = core->peers[peer].incarnation, .deadline = core->clock + (int64_t)it.timeout};
     reader->base_time = it.time;
     if (!take_request_body(core, reader, &call)) return GLAS_REFUSED_FRAME;
+    if (reader->at != reader->n) return glas_take_bad(reader), GLAS_REFUSED_FRAME; /* before anything is done for it */
     if (it.time > core->now) core->now = it.time;
     glas_session_prune(core, peer, it.lowest);
     glas_session *done = GLAS_PLANT == 3 ? NULL : glas_session_find(core, peer, it.number);
     if (done != NULL) {
         done->due = link->repeats = core->pump_due = true;
-        done->after = core->log.next - 1;
         return GLAS_TAKEN;
     }
     if (!is_at_work(core, peer, it.number)) glas_call_arrives(core, &call, NULL);

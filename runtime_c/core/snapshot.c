@@ -23,7 +23,7 @@ static void put_peer(const glas_core *core, glas_writer *writer, const glas_peer
     glas_put_uint(writer, peer->applied);
     glas_put_uint(writer, peer->acked);
     glas_put_int(writer, peer->last_time);
-    glas_put_int(writer, peer->fresh);
+    glas_put_int(writer, peer->fresh == INT64_MIN ? INT64_MIN : peer->fresh - core->lag);
     glas_put_uint(writer, peer->incarnation);
     for (uint32_t i = 0; i < core->mirrors; i++) glas_put_uint(writer, peer->causes[i]);
     glas_put_uint(writer, peer->done_count);

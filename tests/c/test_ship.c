@@ -165,8 +165,65 @@ static void test_too_many_answers(void)
     close_all();
 }
 
+/* More entries than the window are under way when a call is shipped, and a third mirror's entry, which shop1 has applied, rests on the
+ * last of them. The request went before these, counting that entry, and both links waited for each other for ever. */
+static void test_a_call_behind_the_window(void)
+{
+    static char visitor[30001];
+    memset(visitor, 'x', 30000);
+    world_open(&w, 3);
+    for (int i = 0; i < 3; i++) {
+        w.nodes[i].config.max_link_buffer = 16u << 20;
+        w.nodes[i].config.max_log = w.nodes[i].config.max_heap = 256u << 20;
+        w.nodes[i].config.silent_us = 10000000;
+        node_start(&w, i);
+    }
+    world_link_all(&w);
+    world_pass(&w, 300000);
+    wire *it = world_wire(&w, 0, 1);
+    int end = it->ends[0] == 0 ? 0 : 1;
+    it->lag[end] = SIZE_MAX; /* shop1 to hq is slow for a moment */
+    uint64_t call = 0;
+    for (int i = 0; i < 320; i++) {
+        visitor[0] = (char)('A' + i % 26);
+        visitor[1] = (char)('A' + i / 26);
+        call_ok(&w, 1, M_VISIT, visitor, 1);
+        if (i == 160) call = call_text(&w, 1, M_TITLE, "x", 0, 60 * INT64_C(1000000));
+    }
+    call_ok(&w, 2, M_VISIT, "two", 1);
+    world_settle(&w);
+    it->lag[end] = 0;
+    world_pass(&w, 5 * INT64_C(1000000));
+    check(w.answers[call].done && w.answers[call].outcome == GLAS_COMMITTED);
+    for (int i = 0; i < 3; i++) check(strstr(node_inspect(&w, i, "status"), "\"waits_for\":\"") == NULL && w.nodes[i].closes == 0);
+    world_end(&w);
+}
+
+/* Calls of another mirror that all time out at once: their answers go as the link has room. */
+static void test_many_timeouts(void)
+{
+    world_open(&w, 2);
+    for (int i = 0; i < 2; i++) {
+        w.nodes[i].config.max_link_buffer = 65536;
+        w.nodes[i].config.max_waiting = 2000;
+        node_start(&w, i);
+    }
+    world_link_all(&w);
+    world_pass(&w, 300000);
+    uint64_t first = call_text(&w, 1, M_TAKE, "", 0, 5000000);
+    for (int i = 1; i < 1800; i++) call_text(&w, 1, M_TAKE, "", 0, 5000000);
+    world_settle(&w);
+    check(status_number(&w, 0, "waiting") > 1000);
+    world_pass(&w, 10000000);
+    check(w.nodes[0].closes + w.nodes[1].closes == 0);
+    for (uint64_t i = first; i < first + 1800; i++) check(w.answers[i].done);
+    world_end(&w);
+}
+
 int main(void)
 {
+    run(test_a_call_behind_the_window);
+    run(test_many_timeouts);
     run(test_many_requests);
     run(test_many_answers);
     run(test_answers_wait);

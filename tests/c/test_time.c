@@ -25,6 +25,25 @@ static void test_clock_set_back(void)
     world_close(&w);
 }
 
+/* How old a replica is, is kept in terms of the driver's clock: it outlives the process that saw the clock set back. */
+static void test_clock_set_back_and_restart(void)
+{
+    for (int snapshot = 0; snapshot < 2; snapshot++) {
+        world_begin(&w, 2);
+        call_ok(&w, 0, M_RATE, "", 8);
+        world_pass(&w, 600000);
+        set_back();
+        world_pass(&w, 10 * INT64_C(1000000));
+        if (snapshot) node_snapshot(&w, 1);
+        node_sync(&w, 1);
+        node_stop(&w, 1);
+        world_pass(&w, 3600 * INT64_C(1000000) - 100000);
+        node_start(&w, 1);
+        check(call_now(&w, 1, M_GET_RATE, "", 0)->reason == GLAS_WHY_REFUSED);
+        world_close(&w);
+    }
+}
+
 /* A call's time is over when it is over, though the clock was set back meanwhile. */
 static void test_deadline_when_set_back(void)
 {
@@ -71,6 +90,7 @@ static void test_step_out_of_memory_runs_again(void)
 int main(void)
 {
     run(test_clock_set_back);
+    run(test_clock_set_back_and_restart);
     run(test_deadline_when_set_back);
     run(test_step_out_of_memory_runs_again);
     return 0;

@@ -8,7 +8,8 @@ from types import ModuleType
 import pytest
 
 from glasrt import checks
-from glasrt.sim import NO_FAULTS, Faults, Result, SimMirror, Simulation
+from glasrt.core import Limits
+from glasrt.sim import NO_FAULTS, Faults, Result, Settings, SimMirror, Simulation
 from tests.pos_app import pos_with_planted_bug
 from tests.sim import pos_checks
 
@@ -51,6 +52,18 @@ def test_seeds(pos_module: ModuleType, first: int) -> None:
     assert totals["committed"] > BLOCK * 30, totals
     assert totals["unknown"] > 0, totals
     assert all(fired[kind] > 0 for kind in ("cut", "one_way", "isolate", "crash", "snapshot", "pause")), fired
+
+
+def test_seeds_with_full_windows(pos_module: ModuleType) -> None:
+    """Links that hold little, and many calls at once: entries, requests and answers wait for room."""
+    limits = Limits(max_heap=64 << 20, max_log=8 << 20, max_link_buffer=4608)
+    settings = Settings(calls=250, call_every_us=1_500, limits=limits)
+    for seed in range(25):
+        result = Simulation(
+            pos_module, ROSTER, seed, Faults(), pos_checks.workload, settings=settings
+        ).run()
+        found = pos_checks.check(result)
+        assert not found, told(result, found)
 
 
 @pytest.mark.parametrize("seed", [0, 7, 42])
