@@ -21,6 +21,7 @@ bool glas_may_ship(glas_core *core, const glas_call *call)
     glas_writer *writer = &core->scratch;
     writer->n = 0;
     writer->failed = false;
+    writer->base_time = INT64_MIN / 2; /* as far as can be: it may be sent much later, and a Time then takes more bytes */
     core->app->methods[call->method].args->put(writer, call->args);
     return !writer->failed && glas_fits(core, writer->n + (is_http(core, call) ? call->body.n : 0));
 }
@@ -393,6 +394,7 @@ static glas_taken take_aborted(glas_core *core, glas_reader *reader, glas_call *
     glas_text message;
     glas_reply reply;
     if (!glas_take_uint(reader, GLAS_WHY_STARTING, &reason) || !glas_take_text(reader, &message)) return GLAS_REFUSED_FRAME;
+    if (reason == GLAS_WHY_NONE) return glas_take_bad(reader), GLAS_REFUSED_FRAME;
     if (call == NULL) return GLAS_TAKEN;
     glas_reply_abort(core, call, (int32_t)reason, message, &reply);
     glas_call_ends(core, call, &reply);
