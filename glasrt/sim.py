@@ -395,6 +395,8 @@ class Simulation:
     def _take(self, mirror: _Mirror, output: Output) -> None:
         if isinstance(output, TraceLine):
             self._say(f"{mirror.name}: {output.text}")
+            if output.text.endswith(" commits"):  # a step, which may have changed only `mem.`
+                mirror.changed_us = self._now
             wrong = self._causality.sees(mirror.name, output.text)
             if wrong is not None and len(self._violations) < _MAX_VIOLATIONS:
                 self._violations.append(f"{self._now} {mirror.name}: {wrong}")
